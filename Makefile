@@ -1,0 +1,35 @@
+# What a developer types. Every target fetches what it needs; tests/support/setup knows how to get docker and Postgres.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help build demo clean-demo test lint bench
+
+# The set-up installs packages and starts docker, so it is root's.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+build: ## The plugin's program, bin/pgbackup
+	@scripts/build
+
+demo: ## A backup, a proof and a restore of a small Postgres service, before your eyes
+	@$(ROOT) tests/support/setup --images 17
+	@scripts/build
+	@demo/run
+
+clean-demo: ## Remove what the demo left
+	@demo/clean
+
+test: ## All tests, against real Postgres containers
+	@$(ROOT) tests/support/setup
+	@scripts/build
+	@scripts/test
+
+lint: ## Formatting, clippy and shellcheck
+	@scripts/lint
+
+bench: ## The measured comparisons
+	@$(ROOT) tests/support/setup
+	@scripts/build
+	@benches/run

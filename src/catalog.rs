@@ -1,0 +1,225 @@
+//! The backups of a service: listing them, finding one, removing one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::backup_id::BackupId;
+use crate::error::Failure;
+use crate::files;
+use crate::layout::{self, ServiceLayout};
+use crate::lock::BackupLock;
+use crate::manifest::{Manifest, Verified, read_manifest_bytes};
+use crate::service_name::ServiceName;
+
+/// A backup whose folder is complete and whose manifest is understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    pub id: BackupId,
+    pub folder: PathBuf,
+    pub manifest: Manifest,
+    pub verified: Option<Verified>,
+}
+
+impl Backup {
+    /// False when its last verification found something wrong.
+    pub fn is_good(&self) -> bool {
+        self.verified.as_ref().is_none_or(|verified| verified.good)
+    }
+}
+
+/// One folder among the backups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Whole(Box<Backup>),
+    /// Named like a backup, but not whole.
+    Broken { name: String, why: String },
+    /// Left by a run that was killed while it made a backup, or being made now.
+    Pending { name: String },
+    /// Left by a run that was killed while it removed a backup, or being removed now.
+    Deleted { name: String },
+}
+
+impl Entry {
+    /// The backup id, or the folder's name where that is not one.
+    pub fn name(&self) -> &str {
+        match self {
+            Entry::Whole(backup) => backup.id.as_str(),
+            Entry::Broken { name, .. } | Entry::Pending { name } | Entry::Deleted { name } => name,
+        }
+    }
+}
+
+/// Reading this many manifests takes longer than starting a thread.
+const PER_THREAD: usize = 64;
+
+/// Everything among the backups of a service, newest first. What cannot be read is told, never skipped.
+pub fn list(service: &ServiceLayout) -> Result<Vec<Entry>> {
+    let folder = service.backups();
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_>>()?;
+    names.sort_by(|a, b| sort_key(b).cmp(sort_key(a)));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let per_thread = names.len().div_ceil(threads).max(PER_THREAD);
+    let parts: Vec<Vec<Entry>> = std::thread::scope(|scope| {
+        let folder = &folder;
+        let read = |names| scope.spawn(move || read_entries(folder, names));
+        let running: Vec<_> = names.chunks(per_thread).map(read).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    Ok(parts.into_iter().flatten().collect())
+}
+
+fn sort_key(name: &str) -> &str {
+    name.trim_start_matches(layout::PENDING_PREFIX).trim_start_matches(layout::DELETED_PREFIX)
+}
+
+fn read_entries(folder: &Path, names: &[String]) -> Vec<Entry> {
+    names.iter().map(|name| read_entry(folder, name)).collect()
+}
+
+fn read_entry(folder: &Path, name: &str) -> Entry {
+    if let Some(id) = name.strip_prefix(layout::PENDING_PREFIX) {
+        return Entry::Pending { name: id.to_owned() };
+    }
+    if let Some(id) = name.strip_prefix(layout::DELETED_PREFIX) {
+        return Entry::Deleted { name: id.to_owned() };
+    }
+    match read_backup(&folder.join(name), name) {
+        Ok(backup) => Entry::Whole(Box::new(backup)),
+        Err(error) => Entry::Broken { name: name.to_owned(), why: format!("{error:#}") },
+    }
+}
+
+fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
+    let id: BackupId = name.parse().map_err(|_| anyhow!("its name is not a backup id"))?;
+    let is_folder = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
+    if !is_folder {
+        return Err(anyhow!("it is not a folder"));
+    }
+    for part in [layout::MANIFEST, layout::CHECKSUMS, layout::DUMP] {
+        if fs::symlink_metadata(folder.join(part)).is_err() {
+            return Err(anyhow!("its {part} is missing"));
+        }
+    }
+    let bytes = read_manifest_bytes(folder)?;
+    let manifest = Manifest::parse(&bytes)?;
+    if manifest.id != id {
+        return Err(anyhow!("its manifest is that of {}", manifest.id));
+    }
+    let verified = Verified::read(folder, &bytes);
+    Ok(Backup { id, folder: folder.to_owned(), manifest, verified })
+}
+
+/// The whole backups among `entries`, newest first.
+pub fn whole(entries: Vec<Entry>) -> Vec<Backup> {
+    let backup = |entry| if let Entry::Whole(backup) = entry { Some(*backup) } else { None };
+    entries.into_iter().filter_map(backup).collect()
+}
+
+/// The backup that `wanted` names: an id, an unambiguous prefix of one, or `None` for the newest good one.
+pub fn find(service: &ServiceName, entries: Vec<Entry>, wanted: Option<&str>) -> Result<Backup> {
+    let list_hint = format!("see the ones there are with: dokku pgbackup:list {service}");
+    let Some(wanted) = wanted else {
+        let newest = whole(entries).into_iter().find(Backup::is_good);
+        return newest.ok_or_else(|| {
+            Failure::not_found(format!("{service} has no good backup"))
+                .hint(format!("make one with: dokku pgbackup:create {service}"))
+                .into()
+        });
+    };
+    let matching: Vec<Entry> = entries
+        .into_iter()
+        .filter(|entry| !wanted.is_empty() && entry.name().starts_with(wanted))
+        .collect();
+    let exact = matching.iter().position(|entry| entry.name() == wanted);
+    match (exact, matching.len()) {
+        (None, 0) => Err(Failure::not_found(format!("{service} has no backup {}", shown(wanted))).hint(list_hint).into()),
+        (None, count) if count > 1 => {
+            let names: Vec<&str> = matching.iter().map(Entry::name).take(5).collect();
+            let message = format!("{wanted} stands for {count} backups of {service}: {}", names.join(", "));
+            Err(Failure::usage(message).hint("type more of the id").into())
+        }
+        (position, _) => usable(service, matching.into_iter().nth(position.unwrap_or(0))),
+    }
+}
+
+/// An id is short; anything longer is somebody's mistake and need not be repeated whole.
+fn shown(wanted: &str) -> String {
+    let short: String = wanted.chars().take(40).collect();
+    format!("{short:?}")
+}
+
+fn usable(service: &ServiceName, entry: Option<Entry>) -> Result<Backup> {
+    let (name, why) = match entry {
+        Some(Entry::Whole(backup)) => return Ok(*backup),
+        Some(Entry::Broken { name, why }) => (name, why),
+        Some(Entry::Pending { name }) => (name, "it was never completed".to_owned()),
+        Some(Entry::Deleted { name }) => (name, "it is being removed".to_owned()),
+        None => (String::new(), String::new()),
+    };
+    Err(Failure::refused(format!("backup {name} of {service} is not whole: {why}"))
+        .hint(format!("choose another one: dokku pgbackup:list {service}"))
+        .into())
+}
+
+/// Removes one folder of backups: out of the list by one rename first, then for good.
+pub fn remove(service: &ServiceLayout, name: &str) -> Result<()> {
+    let folder = service.backups().join(name);
+    let lock = if folder.is_dir() { BackupLock::exclusive(&folder)? } else { None };
+    if folder.is_dir() && lock.is_none() {
+        return Err(Failure::busy(format!("backup {name} is being verified or restored now"))
+            .hint("wait for that run to end, then delete it again")
+            .into());
+    }
+    let doomed = service.deleted(name);
+    files::rename_durably(&folder, &doomed)?;
+    files::remove_tree(&doomed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+
+    fn broken(name: &str) -> Entry {
+        Entry::Broken { name: name.into(), why: "its manifest.toml is missing".into() }
+    }
+
+    fn find_in(entries: Vec<Entry>, wanted: Option<&str>) -> anyhow::Error {
+        find(&"db".parse().unwrap(), entries, wanted).unwrap_err()
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        let entries = || vec![broken("20261122T235901Z-k3f9"), broken("20261122T000000Z-aaaa")];
+        assert_eq!(exit_code(&find_in(entries(), Some("20261122T235901Z-k3f9"))), 6);
+        assert_eq!(exit_code(&find_in(entries(), Some("202611"))), 2);
+        assert_eq!(exit_code(&find_in(entries(), Some("2025"))), 5);
+        assert_eq!(exit_code(&find_in(entries(), Some(""))), 5);
+        assert_eq!(exit_code(&find_in(entries(), None)), 5);
+    }
+
+    #[test]
+    fn strange_folders_are_listed_as_what_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        let service = layout::Layout::new(root.path()).service(&"db".parse().unwrap());
+        for name in ["20261122T235901Z-k3f9", ".pending-20261122T000000Z-aaaa", ".deleted-x", "junk"] {
+            files::create_private_folders(&service.backups().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", service.backups().join("20261122T235902Z-k3f9")).unwrap();
+        let entries = list(&service).unwrap();
+        let kinds: Vec<String> = entries.iter().map(|entry| format!("{entry:?}")).collect();
+        let all = kinds.join("\n");
+        for part in ["its name is not a backup id", "it is not a folder", "its manifest.toml is missing", "Pending", "Deleted"] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+        assert_eq!(entries.len(), 5);
+    }
+}

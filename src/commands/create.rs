@@ -1,0 +1,60 @@
+//! `pgbackup:create`.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::App;
+use super::view::{BackupView, commits_text};
+use crate::cli::{CreateArgs, Format};
+use crate::create::{CreateOptions, CreateReport, create_backup};
+use crate::manifest::Pool;
+use crate::ui::table;
+use crate::units;
+
+#[derive(Serialize)]
+struct Created<'a> {
+    backup: BackupView<'a>,
+    duration_seconds: f64,
+    shared_bytes: u64,
+}
+
+pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
+    let service = app.dokku.service(&args.service)?;
+    let options = CreateOptions { pool: Pool::Manual, note: args.note, jobs: args.jobs };
+    let report = create_backup(&app.host(), &service, &options)?;
+    if args.format == Format::Json {
+        let duration_seconds = report.duration.as_secs_f64();
+        let backup = BackupView::of(&report.backup);
+        return app.ui.json(&Created { backup, duration_seconds, shared_bytes: report.shared_bytes });
+    }
+    if app.ui.is_quiet() {
+        app.ui.result(report.backup.id.as_str());
+        return Ok(());
+    }
+    show(app, &report);
+    Ok(())
+}
+
+fn show(app: &App<'_>, report: &CreateReport) {
+    let manifest = &report.backup.manifest;
+    let (size, database) = (manifest.dump.size_bytes, manifest.database.size_bytes);
+    let ratio = database * 10 / size.max(1);
+    let mut rows = vec![
+        ("Size", format!("{} (database {}, {}.{} times as large)", units::bytes(size), units::bytes(database), ratio / 10, ratio % 10)),
+        ("Tables", units::count(manifest.contents.tables as u64)),
+        ("Rows", units::count(manifest.contents.rows)),
+        ("Duration", units::duration(report.duration)),
+    ];
+    if manifest.contents.large_objects > 0 {
+        rows.push(("Large objects", units::count(manifest.contents.large_objects)));
+    }
+    if report.shared_bytes > 0 {
+        rows.push(("Shared", format!("{} with the backup before", units::bytes(report.shared_bytes))));
+    }
+    if !manifest.apps.is_empty() {
+        rows.push(("Commit", commits_text(&manifest.apps, 10)));
+    }
+    app.ui.heading(&format!("Backup {} of {} made", report.backup.id, manifest.service));
+    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.detail(&format!("Prove it with: dokku pgbackup:verify {} {}", manifest.service, report.backup.id));
+}

@@ -1,0 +1,44 @@
+//! `pgbackup:delete`.
+
+use anyhow::Result;
+
+use super::App;
+use crate::catalog::{self, Entry};
+use crate::cli::DeleteArgs;
+use crate::dokku::Service;
+use crate::error::Failure;
+use crate::leftovers;
+use crate::lock::ServiceLock;
+use crate::units;
+
+pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
+    let service = app.dokku.service(&args.service)?;
+    let names = chosen(&service, &args.backups)?;
+    let what = if let [one] = names.as_slice() { format!("Backup {one}") } else { units::plural(names.len() as u64, "backup") };
+    app.ui.confirm(&format!("{what} of {} is going to be deleted for good", service.name), service.name.as_str())?;
+    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
+    leftovers::clear(&app.host(), &service, &lock)?;
+    for name in &names {
+        catalog::remove(&service.layout, name)?;
+        app.ui.heading(&format!("Backup {name} of {} deleted", service.name));
+    }
+    Ok(())
+}
+
+/// All of them must be known before any is deleted. Broken ones may be deleted too.
+fn chosen(service: &Service, wanted: &[String]) -> Result<Vec<String>> {
+    let entries = catalog::list(&service.layout)?;
+    let mut names: Vec<String> = Vec::new();
+    for wanted in wanted {
+        let broken = |entry: &&Entry| entry.name() == wanted && matches!(entry, Entry::Broken { .. });
+        let name = match entries.iter().find(broken) {
+            Some(entry) => entry.name().to_owned(),
+            None => catalog::find(&service.name, entries.clone(), Some(wanted))?.id.to_string(),
+        };
+        if names.contains(&name) {
+            return Err(Failure::usage(format!("backup {name} is named twice")).into());
+        }
+        names.push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,94 @@
+//! `pgbackup:info`.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::App;
+use super::view::{BackupView, commits_text, verified_text};
+use crate::catalog::Backup;
+use crate::cli::{Format, INFO_KEYS, InfoArgs};
+use crate::error::Failure;
+use crate::fingerprint::TableSum;
+use crate::manifest;
+use crate::restore;
+use crate::ui::table;
+use crate::units;
+
+#[derive(Serialize)]
+struct Info<'a> {
+    #[serde(flatten)]
+    backup: BackupView<'a>,
+    extensions: &'a [String],
+    table_rows: Vec<TableSum>,
+}
+
+pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
+    let service = app.dokku.service(&args.service)?;
+    let backup = restore::choose(&service, args.backup.as_deref())?;
+    if args.format == Some(Format::Json) {
+        let table_rows = manifest::read_fingerprint(&backup.folder)?.tables;
+        let extensions = &backup.manifest.database.extensions;
+        return app.ui.json(&Info { backup: BackupView::of(&backup), extensions, table_rows });
+    }
+    if let Some(key) = args.key {
+        let value = value(app, &backup, key);
+        let unknown = || Failure::failed(format!("the value {key} is not known"));
+        app.ui.result(&value.ok_or_else(unknown)?);
+        return Ok(());
+    }
+    app.ui.heading(&format!("{} backup {}", service.name, backup.id));
+    let rows: Vec<(String, String)> = INFO_KEYS
+        .iter()
+        .filter_map(|key| Some((title(key), value(app, &backup, key)?)))
+        .collect();
+    let rows: Vec<(&str, String)> = rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
+    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
+        app.ui.result(&format!(" !     {problem}"));
+    }
+    Ok(())
+}
+
+/// `created-at` → `Created at:`, as dokku's reports name their keys.
+fn title(key: &str) -> String {
+    let text = key.replace('-', " ");
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain([':']).collect()
+}
+
+/// The value of one of [`INFO_KEYS`], as a person reads it.
+fn value(app: &App<'_>, backup: &Backup, key: &str) -> Option<String> {
+    let manifest = &backup.manifest;
+    Some(match key {
+        "id" => backup.id.to_string(),
+        "created-at" => units::time(manifest.started_at),
+        "age" => units::ago(manifest.started_at, app.now),
+        "pool" => manifest.pool.as_str().to_owned(),
+        "note" => manifest.note.clone().unwrap_or_default(),
+        "commits" => commits_text(&manifest.apps, 40),
+        "verified" => verified_text(backup.verified.as_ref(), app.now),
+        "size" => units::bytes(manifest.dump.size_bytes),
+        "database" => manifest.database.name.clone(),
+        "database-size" => units::bytes(manifest.database.size_bytes),
+        "tables" => manifest.contents.tables.to_string(),
+        "rows" => manifest.contents.rows.to_string(),
+        "large-objects" => manifest.contents.large_objects.to_string(),
+        "postgres-version" => manifest.server.version.clone(),
+        "image" => manifest.server.image.clone(),
+        "made-in" => units::duration((manifest.finished_at - manifest.started_at).to_std().unwrap_or_default()),
+        "path" => backup.folder.display().to_string(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_dokkus() {
+        assert_eq!(title("created-at"), "Created at:");
+        assert_eq!(title("id"), "Id:");
+    }
+}

@@ -1,0 +1,344 @@
+//! Reading a dump's files once each: SHA-256 of the stored bytes and, on the same pass, the sum of what is inside.
+//!
+//! Files are handed in as they become complete, so that `create` digests while `pg_dump` still writes others.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::Xxh3Default;
+use zstd::stream::raw;
+use zstd::stream::zio;
+
+use crate::copy_rows::{RowHasher, RowSum};
+use crate::files;
+
+/// How closely to look at each file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The stored bytes only.
+    Checksum,
+    /// Also decompress table and large object files to their end and sum up what is in them.
+    Content,
+}
+
+/// What one file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDigest {
+    /// Relative to the folder: `dump/3345.dat.zst`.
+    pub name: String,
+    pub size: u64,
+    /// Lower-case hex, as `sha256sum` prints it.
+    pub sha256: String,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Rows(RowSum),
+    LargeObject { oid: u32, bytes: u64, hash: u128 },
+    /// Neither rows nor a large object, or not looked into.
+    Other,
+    /// It cannot be decompressed to its end or is cut off; why.
+    Damaged(String),
+}
+
+/// A pool of threads that digests the files it is given.
+#[derive(Debug)]
+pub struct Digester {
+    queue: Sender<String>,
+    threads: Vec<JoinHandle<io::Result<Vec<FileDigest>>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    treatment: Treatment,
+    waiting: Mutex<Receiver<String>>,
+    done_bytes: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// How a [`Digester`] treats its files.
+#[derive(Debug, Clone, Copy)]
+pub struct Treatment {
+    pub depth: Depth,
+    pub threads: usize,
+    /// Take group's and others' rights away: `pg_dump` writes with its container's umask.
+    pub make_private: bool,
+    /// Remove each data file once it is digested, so that a drill's dump needs no room on the disk.
+    pub throw_away: bool,
+}
+
+impl Treatment {
+    /// Only reads.
+    pub fn reading(depth: Depth, threads: usize) -> Self {
+        Treatment { depth, threads, make_private: false, throw_away: false }
+    }
+}
+
+impl Digester {
+    /// Threads for the files below `folder`.
+    pub fn start(folder: &Path, treatment: Treatment) -> Self {
+        let (queue, waiting) = channel();
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            treatment,
+            waiting: Mutex::new(waiting),
+            done_bytes: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let threads = (0..treatment.threads.max(1))
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || work(&shared))
+            })
+            .collect();
+        Digester { queue, threads, shared }
+    }
+
+    /// Hands in a complete file, by its name relative to the folder.
+    pub fn submit(&self, name: String) {
+        // The threads only end before the queue is dropped when they failed; `finish` tells of that.
+        let _ = self.queue.send(name);
+    }
+
+    /// Stored bytes read so far.
+    pub fn done_bytes(&self) -> u64 {
+        self.shared.done_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits for all files handed in, sorted by name; `tick` is called now and then and may end it with an error.
+    pub fn finish(self, mut tick: impl FnMut(u64) -> anyhow::Result<()>) -> anyhow::Result<Vec<FileDigest>> {
+        let Digester { queue, threads, shared } = self;
+        drop(queue);
+        while !threads.iter().all(JoinHandle::is_finished) {
+            if let Err(error) = tick(shared.done_bytes.load(Ordering::Relaxed)) {
+                shared.stopped.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let mut digests = Vec::new();
+        for thread in threads {
+            let mut found = thread.join().map_err(|_| anyhow::anyhow!("a digesting thread panicked"))??;
+            digests.append(&mut found);
+        }
+        digests.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(digests)
+    }
+}
+
+fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
+    let mut digests = Vec::new();
+    loop {
+        let next = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(name) = next else { return Ok(digests) };
+        if shared.stopped.load(Ordering::Relaxed) {
+            return Ok(digests);
+        }
+        let path = shared.folder.join(&name);
+        let digest = digest_file(shared, &path, name)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        if shared.treatment.throw_away && !matches!(digest.content, Content::Other) {
+            let _ = files::remove_tree(&path);
+        }
+        digests.push(digest);
+    }
+}
+
+fn digest_file(shared: &Shared, path: &Path, name: String) -> io::Result<FileDigest> {
+    let mut file = if shared.treatment.make_private { files::open_private(path)? } else { File::open(path)? };
+    let mut sink = match shared.treatment.depth {
+        Depth::Content => Sink::for_file(&name)?,
+        Depth::Checksum => Sink::Other,
+    };
+    let mut damage = None;
+    let mut sha256 = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0u8; 128 * 1024];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 || shared.stopped.load(Ordering::Relaxed) {
+            break;
+        }
+        sha256.update(&buffer[..count]);
+        size += count as u64;
+        if damage.is_none() {
+            damage = sink.write_all(&buffer[..count]).err();
+        }
+        shared.done_bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+    let content = match damage {
+        Some(error) => Err(error),
+        None => sink.finish(),
+    };
+    let content = content.unwrap_or_else(|error| Content::Damaged(error.to_string()));
+    Ok(FileDigest { name, size, sha256: hex(&sha256.finalize()), content })
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// SHA-256 of bytes in memory, lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Where a file's stored bytes go: through its decompressor into what sums it up.
+enum Sink {
+    Plain(Summer),
+    Gzip(Box<flate2::write::GzDecoder<Summer>>),
+    Zstd(Box<zio::Writer<Summer, raw::Decoder<'static>>>),
+    Other,
+}
+
+impl Sink {
+    fn for_file(name: &str) -> io::Result<Self> {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let (stem, compression) = match name.rsplit_once('.') {
+            Some((stem, suffix @ ("gz" | "zst"))) => (stem, Some(suffix)),
+            _ => (name, None),
+        };
+        let Some(summer) = Summer::for_stem(stem) else { return Ok(Sink::Other) };
+        Ok(match compression {
+            None => Sink::Plain(summer),
+            Some("gz") => Sink::Gzip(Box::new(flate2::write::GzDecoder::new(summer))),
+            Some(_) => Sink::Zstd(Box::new(zio::Writer::new(summer, raw::Decoder::new()?))),
+        })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Plain(summer) => summer.write_all(bytes),
+            Sink::Gzip(decoder) => decoder.write_all(bytes),
+            Sink::Zstd(decoder) => decoder.write_all(bytes),
+            Sink::Other => Ok(()),
+        }
+    }
+
+    fn finish(self) -> io::Result<Content> {
+        match self {
+            Sink::Plain(summer) => summer.finish(),
+            Sink::Gzip(decoder) => decoder.finish()?.finish(),
+            Sink::Zstd(mut decoder) => {
+                decoder.finish()?;
+                decoder.into_inner().0.finish()
+            }
+            Sink::Other => Ok(Content::Other),
+        }
+    }
+}
+
+/// What sums up a file's decompressed bytes.
+enum Summer {
+    Rows(RowHasher),
+    LargeObject { oid: u32, bytes: u64, hash: Box<Xxh3Default> },
+}
+
+impl Summer {
+    /// `3345.dat` is a table's rows, `blob_16501.dat` a large object; everything else is neither.
+    fn for_stem(stem: &str) -> Option<Self> {
+        let stem = stem.strip_suffix(".dat")?;
+        if let Some(oid) = stem.strip_prefix("blob_") {
+            let hash = Box::new(Xxh3Default::new());
+            return Some(Summer::LargeObject { oid: oid.parse().ok()?, bytes: 0, hash });
+        }
+        stem.parse::<u32>().ok()?;
+        Some(Summer::Rows(RowHasher::default()))
+    }
+
+    fn finish(self) -> io::Result<Content> {
+        Ok(match self {
+            Summer::Rows(rows) => Content::Rows(rows.finish()?),
+            Summer::LargeObject { oid, bytes, hash } => {
+                Content::LargeObject { oid, bytes, hash: hash.digest128() }
+            }
+        })
+    }
+}
+
+impl Write for Summer {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Summer::Rows(rows) => rows.write(buffer),
+            Summer::LargeObject { bytes, hash, .. } => {
+                hash.update(buffer);
+                *bytes += buffer.len() as u64;
+                Ok(buffer.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(name: &str, bytes: &[u8]) -> FileDigest {
+        let folder = tempfile::tempdir().unwrap();
+        files::write_private(&folder.path().join(name), bytes).unwrap();
+        let digester = Digester::start(folder.path(), Treatment::reading(Depth::Content, 2));
+        digester.submit(name.to_owned());
+        digester.finish(|_| Ok(())).unwrap().remove(0)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn rows() -> Vec<u8> {
+        let mut rows: Vec<u8> = (0..20_000).flat_map(|n| format!("{n}\tcow {}\n", n * 7919).into_bytes()).collect();
+        rows.extend(b"\\.\n\n\n");
+        rows
+    }
+
+    #[test]
+    fn the_sum_is_of_the_rows_however_they_are_compressed() {
+        let plain = digest("7.dat", &rows());
+        let zstd = digest("7.dat.zst", &zstd::encode_all(&rows()[..], 3).unwrap());
+        let gzip = digest("7.dat.gz", &gzip(&rows()));
+        assert!(matches!(plain.content, Content::Rows(RowSum { rows: 20_000, .. })), "{plain:?}");
+        assert_eq!(plain.content, zstd.content);
+        assert_eq!(plain.content, gzip.content);
+    }
+
+    #[test]
+    fn a_cut_or_flipped_file_is_damaged_and_its_checksum_still_told() {
+        for (name, whole) in [("7.dat.zst", zstd::encode_all(&rows()[..], 3).unwrap()), ("7.dat.gz", gzip(&rows()))] {
+            for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
+                let cut = digest(name, &whole[..length]);
+                assert!(matches!(cut.content, Content::Damaged(_)), "{name} at {length}: {cut:?}");
+            }
+        }
+        let flipped = digest("blob_5.dat.gz", &[0x1f, 0x8b, 0, 0]);
+        assert!(matches!(flipped.content, Content::Damaged(_)));
+        assert_eq!(flipped.sha256.len(), 64);
+    }
+
+    #[test]
+    fn large_objects_and_other_files_are_told_apart() {
+        let object = digest("blob_16501.dat", b"abc");
+        assert!(matches!(object.content, Content::LargeObject { oid: 16501, bytes: 3, .. }));
+        assert_eq!(digest("toc.dat", b"PGDMP").content, Content::Other);
+        assert_eq!(digest("blobs.toc", b"5 blob_5.dat\n").content, Content::Other);
+    }
+}

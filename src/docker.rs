@@ -1,0 +1,284 @@
+//! The docker command line: the only caller of docker. What runs in the containers is postgres.rs's business.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
+use crate::process::{Output, Running, Tool};
+
+/// Marks every container of ours; the value is the service's name.
+const SERVICE_LABEL: &str = "com.dokku.pgbackup.service";
+/// The backup (or drill) a container works for.
+const BACKUP_LABEL: &str = "com.dokku.pgbackup.backup";
+
+/// How to reach docker, and whom to tell about each call.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    program: PathBuf,
+    interrupt: Interrupt,
+    trace: Option<fn(&str)>,
+}
+
+/// What `docker container inspect` says of a container.
+#[derive(Debug, Clone)]
+pub struct ContainerInfo {
+    pub id: String,
+    pub running: bool,
+    pub paused: bool,
+    pub image_id: String,
+    /// `postgres:17.6`, as it was given when the container was made.
+    pub image_name: String,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+}
+
+/// A container that does one job and goes away.
+#[derive(Debug, Clone)]
+pub struct JobContainer {
+    pub name: String,
+    pub service: String,
+    pub backup: String,
+    pub image: String,
+    /// `container:<name>` to share a service's network, or `none`.
+    pub network: String,
+    /// `uid:gid` or a user of the image.
+    pub user: String,
+    /// (path as the daemon knows it, path inside, read-only)
+    pub mounts: Vec<(PathBuf, &'static str, bool)>,
+    pub env: Vec<(&'static str, String)>,
+    /// Bytes; `None` for docker's default of 64 MiB.
+    pub shm_size: Option<u64>,
+    pub writable: bool,
+    /// The program inside, then its arguments.
+    pub command: Vec<String>,
+}
+
+/// A container of ours that was found lying about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    pub name: String,
+    pub backup: String,
+}
+
+impl Docker {
+    pub fn new(program: PathBuf, interrupt: Interrupt, trace: Option<fn(&str)>) -> Self {
+        Docker { program, interrupt, trace }
+    }
+
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    fn tool(&self) -> Tool {
+        Tool::new(&self.program)
+    }
+
+    fn traced(&self, tool: Tool) -> Tool {
+        if let Some(trace) = self.trace {
+            trace(&tool.line());
+        }
+        tool
+    }
+
+    fn run(&self, tool: Tool) -> Result<Output> {
+        self.traced(tool).run(&self.interrupt)
+    }
+
+    /// `None` when there is no such container.
+    pub fn container(&self, name: &str) -> Result<Option<ContainerInfo>> {
+        let output = self.run(self.tool().args(["container", "inspect", "--", name]))?;
+        if !output.success() {
+            if output.stderr.contains("No such container") {
+                return Ok(None);
+            }
+            return Err(daemon_failure(&output));
+        }
+        let parsed: Value = serde_json::from_slice(&output.stdout).context("docker inspect's answer")?;
+        let info = &parsed[0];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(Some(ContainerInfo {
+            id: text(&info["Id"]),
+            running: info["State"]["Running"].as_bool().unwrap_or(false),
+            paused: info["State"]["Paused"].as_bool().unwrap_or(false),
+            image_id: text(&info["Image"]),
+            image_name: text(&info["Config"]["Image"]),
+            shm_size: info["HostConfig"]["ShmSize"].as_u64().unwrap_or(0),
+        }))
+    }
+
+    /// Whether an image is on this machine; never asks a registry.
+    pub fn has_image(&self, image: &str) -> Result<bool> {
+        Ok(self.run(self.tool().args(["image", "inspect", "--format", "{{.Id}}", "--", image]))?.success())
+    }
+
+    /// Runs a command in a running container. `env` reaches it by name, never by value on a command line.
+    pub fn exec(&self, container: &str, env: &[(&str, &str)], command: &[String], input: &[u8]) -> Result<Output> {
+        self.run(self.exec_tool(container, env, command).input(input))
+    }
+
+    /// The same for cleaning up: not stopped by an interrupt.
+    pub fn exec_always(&self, container: &str, env: &[(&str, &str)], command: &[String], input: &[u8]) -> Result<Output> {
+        self.traced(self.exec_tool(container, env, command).input(input)).run_always()
+    }
+
+    fn exec_tool(&self, container: &str, env: &[(&str, &str)], command: &[String]) -> Tool {
+        let tool = self.tool().args(["exec", "--interactive"]);
+        with_env(tool, env.iter().map(|(name, value)| (*name, *value))).arg(container).args(command)
+    }
+
+    /// Starts a container attached: its end is the command's end.
+    pub fn start_job(&self, job: &JobContainer) -> Result<RunningJob> {
+        let tool = self.traced(self.run_tool(job, &["--rm"]));
+        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
+        Ok(RunningJob { running: tool.start()?, guard })
+    }
+
+    /// Starts a container in the background; it is removed when the guard is dropped.
+    pub fn start_detached(&self, job: &JobContainer) -> Result<ContainerGuard> {
+        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
+        let output = self.run(self.run_tool(job, &["--detach"]))?;
+        if output.success() { Ok(guard) } else { Err(start_failure(&output, &job.image)) }
+    }
+
+    fn run_tool(&self, job: &JobContainer, mode: &[&str]) -> Tool {
+        let mut tool = self.tool().arg("run").args(mode).args(["--pull", "never", "--log-driver", "json-file"]);
+        tool = tool.args(["--log-opt", "max-size=1m", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
+        tool = tool.args(["--name", &job.name, "--network", &job.network, "--user", &job.user]);
+        for (label, value) in [(SERVICE_LABEL, &job.service), (BACKUP_LABEL, &job.backup)] {
+            tool = tool.arg("--label").arg(format!("{label}={value}"));
+        }
+        if !job.writable {
+            tool = tool.arg("--read-only");
+        }
+        for (host, inside, read_only) in &job.mounts {
+            tool = tool.arg("--volume").arg(mount_argument(host, inside, *read_only));
+        }
+        if let Some(bytes) = job.shm_size {
+            tool = tool.arg("--shm-size").arg(bytes.to_string());
+        }
+        tool = with_env(tool, job.env.iter().map(|(name, value)| (*name, value.as_str())));
+        let (program, args) = job.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        tool.args(["--entrypoint", program]).arg(&job.image).args(args)
+    }
+
+    /// The last lines a container wrote, both streams.
+    pub fn logs(&self, container: &str, lines: u32) -> Result<Vec<String>> {
+        let output = self.run(self.tool().args(["logs", "--tail", &lines.to_string(), container]))?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// All containers of ours that work for `service`, running or not.
+    pub fn leftovers(&self, service: &str) -> Result<Vec<Leftover>> {
+        let format = format!("{{{{.Names}}}}\t{{{{.Label \"{BACKUP_LABEL}\"}}}}");
+        let filter = format!("label={SERVICE_LABEL}={service}");
+        let output = self.run(self.tool().args(["ps", "--all", "--filter", &filter, "--format", &format]))?;
+        if !output.success() {
+            return Err(daemon_failure(&output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let rows = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(rows.map(|(name, backup)| Leftover { name: name.to_owned(), backup: backup.to_owned() }).collect())
+    }
+
+    /// Stops and removes a container with its volumes, whatever it does; none of that name is fine.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let output = self.traced(self.tool().args(["rm", "--force", "--volumes", "--", name])).run_always()?;
+        if output.success() || output.stderr.contains("No such container") {
+            return Ok(());
+        }
+        Err(daemon_failure(&output))
+    }
+}
+
+fn with_env<'a>(mut tool: Tool, env: impl Iterator<Item = (&'a str, &'a str)>) -> Tool {
+    for (name, value) in env {
+        tool = tool.args(["--env", name]).secret_env(name, value);
+    }
+    tool
+}
+
+fn mount_argument(host: &Path, inside: &str, read_only: bool) -> String {
+    let mode = if read_only { ":ro" } else { "" };
+    format!("{}:{inside}{mode}", host.display())
+}
+
+/// docker's own failure, as opposed to that of what it runs.
+fn daemon_failure(output: &Output) -> anyhow::Error {
+    let words = output.last_words(3).join(" ");
+    let failure = Failure::tool(format!("docker failed: {words}"));
+    let hint = if words.contains("permission denied") {
+        "add dokku's user to the group docker: usermod -aG docker dokku"
+    } else {
+        "see whether docker works: docker ps"
+    };
+    failure.hint(hint).into()
+}
+
+/// Why a container did not start.
+pub fn start_failure(output: &Output, image: &str) -> anyhow::Error {
+    if output.stderr.contains("No such image") {
+        return Failure::refused(format!("the image {image} is not on this server any more"))
+            .hint(format!("fetch it with: docker pull {image}"))
+            .into();
+    }
+    daemon_failure(output)
+}
+
+/// Whether `docker run` itself failed (125), rather than the program inside (`docker run` manual, "Exit status").
+pub fn docker_itself_failed(output: &Output) -> bool {
+    output.status.code() == Some(125)
+}
+
+/// An attached container that is running.
+#[derive(Debug)]
+pub struct RunningJob {
+    running: Running,
+    guard: ContainerGuard,
+}
+
+impl RunningJob {
+    /// Waits for the command's end. When `tick` fails, the container is removed before this returns.
+    pub fn wait(self, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let RunningJob { running, guard } = self;
+        let interrupt = guard.docker.interrupt.clone();
+        let output = running.wait(|| {
+            interrupt.check()?;
+            tick()
+        })?;
+        // `--rm` has removed it; but docker may have died on the way.
+        if output.status.code().is_some_and(|code| code != 125) {
+            guard.disarm();
+        }
+        Ok(output)
+    }
+}
+
+/// Removes its container when dropped: on failure, on interrupt, on panic.
+#[derive(Debug)]
+pub struct ContainerGuard {
+    docker: Docker,
+    name: String,
+}
+
+impl ContainerGuard {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn disarm(mut self) {
+        self.name.clear();
+    }
+}
+
+impl Drop for ContainerGuard {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // A container that cannot be removed now is a leftover that the next run names and removes.
+            let _ = self.docker.remove(&self.name);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! dokku and dokku-postgres as a plugin sees them: services, links, apps, access control.
+//!
+//! Only files, docker names and triggers that both generations of dokku-postgres share are used; none of its code.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::environment::Environment;
+use crate::error::Failure;
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::layout::{Layout, ServiceLayout};
+use crate::process::Tool;
+use crate::service_name::ServiceName;
+
+/// The files of dokku that we read are a line or two.
+const SMALL_FILE: u64 = 64 * 1024;
+
+/// This server's dokku.
+#[derive(Debug, Clone)]
+pub struct Dokku {
+    environment: Environment,
+    layout: Layout,
+    interrupt: Interrupt,
+}
+
+/// A service that exists and that this user may use.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub name: ServiceName,
+    pub layout: ServiceLayout,
+    pub database: String,
+}
+
+/// What an app was running, as far as dokku knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployedCode {
+    pub commit: String,
+    /// False when it is only the repository's HEAD, which a failed deploy may have moved.
+    pub certain: bool,
+}
+
+impl Service {
+    /// The container's name, the same in every version of dokku-postgres.
+    pub fn container(&self) -> String {
+        format!("dokku.postgres.{}", self.name)
+    }
+
+    /// The superuser's password, the first line of `PASSWORD`.
+    pub fn password(&self) -> Result<String> {
+        first_line(self.layout.root().join("PASSWORD"))?.ok_or_else(|| {
+            Failure::failed(format!("service {} has no PASSWORD file", self.name))
+                .hint("was it made by dokku-postgres? see: dokku postgres:info")
+                .into()
+        })
+    }
+
+    /// The names of the apps it is linked to, one in each line of `LINKS`.
+    pub fn links(&self) -> Result<Vec<String>> {
+        let path = self.layout.root().join("LINKS");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = String::from_utf8_lossy(&files::read_bounded(&path, SMALL_FILE)?).into_owned();
+        Ok(text.lines().map(str::trim).filter(|name| is_app_name(name)).map(str::to_owned).collect())
+    }
+}
+
+impl Dokku {
+    pub fn new(environment: Environment, interrupt: Interrupt) -> Self {
+        let layout = Layout::new(&environment.lib_root);
+        Dokku { environment, layout, interrupt }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The service of that name, if it exists and the user may use it; both are told in the same words.
+    pub fn service(&self, name: &ServiceName) -> Result<Service> {
+        let layout = self.layout.service(name);
+        let exists = layout.root().is_dir();
+        let allowed = exists && !self.allowed("user-auth-service", &["postgres"], &[name.as_str()])?.is_empty();
+        if !allowed {
+            return Err(Failure::not_found(format!("Postgres service {name} does not exist"))
+                .hint("see the ones there are with: dokku postgres:list")
+                .into());
+        }
+        let database = first_line(layout.root().join("DATABASE_NAME"))?;
+        Ok(Service { name: name.clone(), layout, database: database.unwrap_or_else(|| name.to_string()) })
+    }
+
+    /// All services that the user may use, by name.
+    pub fn services(&self) -> Result<Vec<Service>> {
+        let folder = self.layout.services();
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<ServiceName> = std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        names.sort();
+        let plain: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
+        let allowed = self.allowed("user-auth-service", &["postgres"], &plain)?;
+        names.iter().filter(|name| allowed.iter().any(|one| one == name.as_str())).map(|name| self.service(name)).collect()
+    }
+
+    /// Which of `names` the plugins that control access let this user see
+    /// (dokku's `plugins/common/functions`, `user-auth-app` and `user-auth-service`).
+    fn allowed(&self, trigger: &str, first: &[&str], names: &[&str]) -> Result<Vec<String>> {
+        if names.is_empty() || !self.is_answered(trigger) {
+            return Ok(names.iter().map(|name| (*name).to_owned()).collect());
+        }
+        let user = [self.environment.ssh_user.as_str(), self.environment.ssh_name.as_str()];
+        let tool = Tool::new("plugn").args(["trigger", trigger]).args(user).args(first).args(names);
+        let output = tool.run(&self.interrupt)?;
+        if !output.success() {
+            let why = output.last_words(1).join("");
+            return Err(Failure::failed(format!("the access check {trigger} failed: {why}")).into());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Whether a plugin implements `trigger`; dokku's own 20_events only logs it.
+    fn is_answered(&self, trigger: &str) -> bool {
+        let Some(plugins) = &self.environment.plugins else { return false };
+        let Ok(entries) = std::fs::read_dir(plugins) else { return false };
+        entries.flatten().any(|entry| entry.file_name() != "20_events" && entry.path().join(trigger).exists())
+    }
+
+    /// The commit that `app` was running, or `None` where dokku knows of none.
+    ///
+    /// The repository's HEAD alone does not tell: it is behind during a push and ahead after a failed `git:sync`.
+    pub fn deployed_code(&self, app: &str) -> Result<Option<DeployedCode>> {
+        let metadata = first_line(self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
+        let recorded = metadata.rsplit('#').next().unwrap_or_default();
+        if is_commit(recorded) {
+            return Ok(Some(DeployedCode { commit: recorded.to_owned(), certain: true }));
+        }
+        let repository = self.environment.dokku_root.join(app);
+        if !repository.join("HEAD").is_file() {
+            return Ok(None);
+        }
+        // Inside a push git's quarantine variables point at another repository's objects.
+        let git = Tool::new("git")
+            .without_env(&["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"])
+            .arg("-C")
+            .arg(&repository)
+            .args(["rev-parse", "--verify", "--quiet", "HEAD"]);
+        let Ok(output) = git.run(&self.interrupt) else { return Ok(None) };
+        let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok((output.success() && is_commit(&commit)).then_some(DeployedCode { commit, certain: false }))
+    }
+
+    /// `dokku ps:stop <app>` or `ps:start`: what an operator would type, with all of dokku's own steps.
+    pub fn app_processes(&self, action: AppAction, app: &str) -> Result<()> {
+        let command = match action {
+            AppAction::Stop => "ps:stop",
+            AppAction::Start => "ps:start",
+        };
+        let output = Tool::new("dokku").args([command, app]).run_always()?;
+        if output.success() {
+            return Ok(());
+        }
+        let why = output.last_words(1).join("");
+        Err(Failure::tool(format!("dokku {command} {app} failed: {why}")).into())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppAction {
+    Stop,
+    Start,
+}
+
+/// dokku's rule for app names (`plugins/common`, `IsValidAppName`), without dots at the start.
+fn is_app_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && name.chars().all(allowed)
+}
+
+fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The first line of a small file, `None` when there is no file or nothing in it.
+fn first_line(path: PathBuf) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&files::read_bounded(&path, SMALL_FILE)?).into_owned();
+    Ok(text.lines().next().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_cannot_leave_their_folder() {
+        for name in ["", "..", "../x", "-a", "a b", ".git", "A"] {
+            assert!(!is_app_name(name), "{name:?}");
+        }
+        assert!(is_app_name("happycows-qa.2"));
+    }
+}

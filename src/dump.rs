@@ -1,0 +1,104 @@
+//! Dumping a database into a folder while digesting what is already complete. Used by `create` and by drills.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::digest::{Depth, Digester, FileDigest, Treatment};
+use crate::files;
+use crate::host::Host;
+use crate::layout;
+use crate::manifest::read_toc;
+use crate::postgres;
+use crate::server::{Server, Sidecar};
+use crate::toc::Toc;
+use crate::watch::FolderWatch;
+
+/// Where the sidecar sees the folder.
+const INSIDE: &str = "/backup/dump";
+
+/// What to dump, and where to.
+#[derive(Debug, Clone, Copy)]
+pub struct DumpJob<'a> {
+    pub database: &'a str,
+    /// Of the backup or drill, for names and labels.
+    pub id: &'a str,
+    /// Gets a folder `dump/`.
+    pub folder: &'a Path,
+    pub jobs: usize,
+    pub compression: &'a str,
+    pub lc_monetary: &'a str,
+    /// Bytes it will be, as far as can be guessed, for the progress.
+    pub expected: Option<u64>,
+    /// Remove each file once it is digested.
+    pub throw_away: bool,
+    /// `None` for the whole database.
+    pub only_schema: Option<&'a str>,
+}
+
+/// A dump that `pg_dump` ended well, with the digests of all its files.
+#[derive(Debug)]
+pub struct Dumped {
+    pub toc: Toc,
+    pub digests: Vec<FileDigest>,
+}
+
+/// Runs `pg_dump` in a sidecar of `server` to its end.
+pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<Dumped> {
+    let target = job.folder.join(layout::DUMP);
+    files::create_private_folder(&target)?;
+    let mut watch = FolderWatch::start(&target)?;
+    let treatment =
+        Treatment { depth: Depth::Content, threads: job.jobs, make_private: true, throw_away: job.throw_away };
+    let digester = Digester::start(job.folder, treatment);
+    let sidecar = Sidecar {
+        purpose: "dump",
+        backup: job.id,
+        read_only: false,
+        options: postgres::session_options(job.lc_monetary, &[]),
+        command: command(job),
+    };
+    let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
+    let running = host.docker.start_job(&container)?;
+    let output = running.wait(|| {
+        for name in watch.completed()? {
+            digester.submit(format!("{}/{name}", layout::DUMP));
+        }
+        host.progress.bytes(digester.done_bytes(), job.expected);
+        Ok(())
+    })?;
+    server.checked("pg_dump", output)?;
+    watch.completed()?.into_iter().for_each(|name| digester.submit(format!("{}/{name}", layout::DUMP)));
+    for (name, _) in files::plain_files(&target)? {
+        if !watch.has_told(&name) {
+            digester.submit(format!("{}/{name}", layout::DUMP));
+        }
+    }
+    let digests = digester.finish(|done| {
+        host.progress.bytes(done, job.expected);
+        host.check()
+    })?;
+    if !job.throw_away {
+        check_sizes(job.folder, &digests)?;
+    }
+    Ok(Dumped { toc: read_toc(job.folder).context("pg_dump ended well, but")?, digests })
+}
+
+fn command(job: &DumpJob<'_>) -> Vec<String> {
+    let mut command = postgres::dump_command(job.database, job.jobs, job.compression, INSIDE);
+    command.extend(job.only_schema.map(|schema| format!("--schema={}", postgres::identifier(schema))));
+    command
+}
+
+/// A file that grew after it was digested would make a backup that never verifies.
+fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
+    let mut on_disk = files::plain_files(&folder.join(layout::DUMP))?;
+    for (name, _) in &mut on_disk {
+        *name = format!("{}/{name}", layout::DUMP);
+    }
+    let digested: Vec<(String, u64)> = digests.iter().map(|digest| (digest.name.clone(), digest.size)).collect();
+    if on_disk != digested {
+        bail!("the dump's files changed while they were read; is somebody else writing to {}?", folder.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The environment dokku gives a plugin: the only reader of environment variables.
+
+#![expect(clippy::disallowed_methods, reason = "this file reads the environment")]
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// What dokku exports (`/usr/bin/dokku`, "export …") and what a terminal says of itself.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `DOKKU_LIB_ROOT`: everything of ours and of dokku-postgres is below it.
+    pub lib_root: PathBuf,
+    /// `DOKKU_LIB_HOST_ROOT`: the same folder as the docker daemon sees it (dokku itself may run in a container).
+    pub lib_host_root: PathBuf,
+    /// `DOKKU_ROOT`: the apps' repositories.
+    pub dokku_root: PathBuf,
+    /// `PLUGIN_ENABLED_PATH`, for asking which plugins answer a trigger.
+    pub plugins: Option<PathBuf>,
+    /// `DOCKER_BIN`, else `docker`.
+    pub docker: PathBuf,
+    /// `SSH_USER` and `SSH_NAME`: whom access control asks about.
+    pub ssh_user: String,
+    pub ssh_name: String,
+    /// `--quiet`, `--force` and `--trace` given before the command reach a plugin only as these variables.
+    pub quiet: bool,
+    pub force: bool,
+    pub trace: bool,
+    /// `NO_COLOR`, `DOKKU_NO_COLOR` or a terminal without colours.
+    pub no_color: bool,
+    /// Processors this process may use.
+    pub cores: usize,
+}
+
+impl Environment {
+    pub fn read() -> Self {
+        let lib_root = path("DOKKU_LIB_ROOT").unwrap_or_else(|| PathBuf::from("/var/lib/dokku"));
+        let docker = path("DOCKER_BIN").or_else(|| which::which("docker").ok());
+        Environment {
+            lib_host_root: path("DOKKU_LIB_HOST_ROOT").unwrap_or_else(|| lib_root.clone()),
+            lib_root,
+            dokku_root: path("DOKKU_ROOT").unwrap_or_else(|| PathBuf::from("/home/dokku")),
+            plugins: path("PLUGIN_ENABLED_PATH"),
+            docker: docker.unwrap_or_else(|| PathBuf::from("docker")),
+            ssh_user: text("SSH_USER").unwrap_or_else(|| "dokku".to_owned()),
+            ssh_name: text("SSH_NAME").or_else(|| text("NAME")).unwrap_or_else(|| "default".to_owned()),
+            quiet: is_set("DOKKU_QUIET_OUTPUT"),
+            force: is_set("DOKKU_APPS_FORCE_DELETE"),
+            trace: is_set("DOKKU_TRACE"),
+            no_color: is_set("NO_COLOR")
+                || is_set("DOKKU_NO_COLOR")
+                || text("TERM").is_none_or(|term| term == "dumb" || term == "unknown"),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+
+    /// `path` (below `lib_root`) as the docker daemon must be told it.
+    pub fn host_path(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.lib_root).map_or_else(|_| path.to_owned(), |rest| self.lib_host_root.join(rest))
+    }
+}
+
+fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    text(name).map(PathBuf::from)
+}
+
+fn is_set(name: &str) -> bool {
+    text(name).is_some()
+}

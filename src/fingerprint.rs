@@ -1,0 +1,188 @@
+//! The fingerprint of a database: what its dump holds, in numbers that do not depend on how or when it was dumped.
+//!
+//! `create` takes it of the new dump, a drill of a dump of the restored database, and equal fingerprints are the proof.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::digest::{self, Content, FileDigest};
+use crate::schema;
+use crate::toc::{Entry, Toc};
+
+/// Everything that must be equal in a database and in what is restored from its backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// SHA-256 over all objects' comparable definitions (schema.rs).
+    pub schema: String,
+    pub large_objects: LargeObjects,
+    #[serde(default)]
+    pub tables: Vec<TableSum>,
+    #[serde(default)]
+    pub sequences: Vec<SequenceValue>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableSum {
+    pub schema: String,
+    pub name: String,
+    /// Exact.
+    pub rows: u64,
+    /// Order-independent content hash (copy_rows.rs), 32 hex digits.
+    pub hash: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SequenceValue {
+    pub schema: String,
+    pub name: String,
+    pub value: i64,
+    /// Whether the next value is behind `value` or `value` itself.
+    pub called: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeObjects {
+    pub count: u64,
+    pub bytes: u64,
+    /// Sum of XXH3-128 over each object's id and content hash, 32 hex digits.
+    pub hash: String,
+}
+
+impl Fingerprint {
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).sum()
+    }
+
+    /// Puts together what the table of contents and the files' digests say. Fails when they do not fit.
+    pub fn assemble(toc: &Toc, digests: &[FileDigest]) -> Result<Self> {
+        let mut rows = BTreeMap::new();
+        let mut large_objects = LargeObjects::default();
+        let mut object_sum = 0u128;
+        for digest in digests {
+            match &digest.content {
+                Content::Rows(sum) => {
+                    rows.insert(data_file_stem(&digest.name).to_owned(), *sum);
+                }
+                Content::LargeObject { oid, bytes, hash } => {
+                    large_objects.count += 1;
+                    large_objects.bytes += bytes;
+                    let keyed = [&oid.to_be_bytes()[..], &hash.to_be_bytes()[..]].concat();
+                    object_sum = object_sum.wrapping_add(xxh3_128(&keyed));
+                }
+                Content::Damaged(why) => return Err(anyhow!("{} is damaged: {why}", digest.name)),
+                Content::Other => {}
+            }
+        }
+        large_objects.hash = format!("{object_sum:032x}");
+        let mut tables = Vec::new();
+        for entry in toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA") {
+            let sum = rows.remove(&entry.file_name).ok_or_else(|| {
+                anyhow!("the data file {} of table {}.{} is missing", entry.file_name, entry.schema, entry.name)
+            })?;
+            let hash = format!("{:032x}", sum.hash);
+            tables.push(TableSum { schema: entry.schema.clone(), name: entry.name.clone(), rows: sum.rows, hash });
+        }
+        if let Some(name) = rows.keys().next() {
+            return Err(anyhow!("the data file {name} belongs to no table"));
+        }
+        tables.sort();
+        Ok(Fingerprint { schema: schema_hash(toc), large_objects, tables, sequences: sequences(toc)? })
+    }
+}
+
+/// SHA-256 over all objects of a dump, in their comparable form.
+pub fn schema_hash(toc: &Toc) -> String {
+    let mut text = String::new();
+    for object in schema::objects(toc) {
+        for part in [&object.kind, &object.schema, &object.name, &object.definition] {
+            text.push_str(part);
+            text.push('\0');
+        }
+        text.push('\n');
+    }
+    digest::sha256_hex(text.as_bytes())
+}
+
+/// `dump/7.dat.zst` → `7.dat`, as the table of contents names it.
+fn data_file_stem(name: &str) -> &str {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    name.strip_suffix(".zst").or_else(|| name.strip_suffix(".gz")).unwrap_or(name)
+}
+
+fn sequences(toc: &Toc) -> Result<Vec<SequenceValue>> {
+    let entries = toc.entries.iter().filter(|entry| entry.kind == schema::SEQUENCE_VALUE);
+    let mut values = entries.map(sequence_value).collect::<Result<Vec<_>>>()?;
+    values.sort();
+    Ok(values)
+}
+
+/// From `SELECT pg_catalog.setval('public.cows_id_seq', 42, true);`.
+fn sequence_value(entry: &Entry) -> Result<SequenceValue> {
+    let parse = || -> Option<(i64, bool)> {
+        let (rest, called) = entry.definition.trim_end().strip_suffix(");")?.rsplit_once(", ")?;
+        let (_, value) = rest.rsplit_once(", ")?;
+        Some((value.parse().ok()?, called.parse().ok()?))
+    };
+    let (value, called) =
+        parse().ok_or_else(|| anyhow!("the value of sequence {}.{} cannot be read", entry.schema, entry.name))?;
+    Ok(SequenceValue { schema: entry.schema.clone(), name: entry.name.clone(), value, called })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy_rows::RowSum;
+
+    fn entry(kind: &str, name: &str, definition: &str, file_name: &str) -> Entry {
+        Entry {
+            kind: kind.into(),
+            schema: "public".into(),
+            name: name.into(),
+            definition: definition.into(),
+            file_name: file_name.into(),
+            ..Entry::default()
+        }
+    }
+
+    fn toc(entries: Vec<Entry>) -> Toc {
+        Toc { database: "db".into(), server_version: String::new(), dump_version: String::new(), entries }
+    }
+
+    fn rows(name: &str, rows: u64) -> FileDigest {
+        let content = Content::Rows(RowSum { rows, hash: 5 });
+        FileDigest { name: name.into(), size: 1, sha256: String::new(), content }
+    }
+
+    #[test]
+    fn tables_and_sequences_are_found() {
+        let toc = toc(vec![
+            entry("TABLE DATA", "cows", "", "7.dat"),
+            entry("SEQUENCE SET", "odd, seq", "SELECT pg_catalog.setval('public.\"odd, seq\"', -42, true);\n", ""),
+        ]);
+        let print = Fingerprint::assemble(&toc, &[rows("dump/7.dat.zst", 3)]).unwrap();
+        assert_eq!(print.tables[0].rows, 3);
+        assert_eq!((print.sequences[0].value, print.sequences[0].called), (-42, true));
+    }
+
+    #[test]
+    fn files_and_table_of_contents_must_fit() {
+        let with_table = toc(vec![entry("TABLE DATA", "cows", "", "7.dat")]);
+        let missing = Fingerprint::assemble(&with_table, &[]).unwrap_err();
+        assert!(missing.to_string().contains("7.dat of table public.cows is missing"));
+        assert!(Fingerprint::assemble(&toc(vec![]), &[rows("dump/7.dat", 3)]).is_err());
+    }
+
+    #[test]
+    fn the_schema_hash_depends_on_names_and_definitions_only() {
+        let one = entry("TABLE", "cows", "CREATE TABLE public.cows (id integer)", "");
+        let mut moved = one.clone();
+        moved.dump_id = 99;
+        let mut changed = one.clone();
+        changed.definition.push_str(" STRICT");
+        assert_eq!(schema_hash(&toc(vec![one.clone()])), schema_hash(&toc(vec![moved])));
+        assert_ne!(schema_hash(&toc(vec![one])), schema_hash(&toc(vec![changed])));
+    }
+}

@@ -1,0 +1,48 @@
+//! pgbackup: the binary behind the dokku plugin. ARCHITECTURE.md is the map.
+//!
+//! `main → commands → core → {vocabulary, edges}`, never back. A library only so that tests can reach the parts; its
+//! interface is promised to nobody.
+
+pub mod cli;
+pub mod commands;
+pub mod error;
+pub mod ui;
+
+// Core: what pgbackup does. Does not print, read the clock or read the environment.
+pub mod catalog;
+pub mod create;
+pub mod digest;
+pub mod dump;
+pub mod fingerprint;
+pub mod host;
+pub mod leftovers;
+pub mod likeness;
+pub mod manifest;
+pub mod progress;
+pub mod restore;
+pub mod roles;
+pub mod schema;
+pub mod server;
+pub mod settings;
+pub mod swap;
+pub mod verify;
+
+// Vocabulary: small checked types and readers, no I/O.
+pub mod backup_id;
+pub mod copy_rows;
+pub mod pg_version;
+pub mod service_name;
+pub mod toc;
+pub mod units;
+
+// Edges: one owner for each outside thing.
+pub mod docker;
+pub mod dokku;
+pub mod environment;
+pub mod files;
+pub mod interrupt;
+pub mod layout;
+pub mod lock;
+pub mod postgres;
+pub mod process;
+pub mod watch;

@@ -1,0 +1,103 @@
+//! Locks: one writer for each service, and readers of a backup that keep it from being deleted.
+//!
+//! `flock(2)` on files that are never renamed or removed while held; the kernel frees them when the process dies.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::error::Failure;
+use crate::files;
+use crate::service_name::ServiceName;
+
+/// Held by the one run that may change a service's backups or databases.
+#[derive(Debug)]
+pub struct ServiceLock {
+    _file: File,
+}
+
+impl ServiceLock {
+    /// Takes the lock at once or fails with [`crate::error::Kind::Busy`], naming the holder. `purpose` is what the
+    /// holder is doing, for the next one who asks.
+    pub fn take(path: &Path, service: &ServiceName, purpose: &str) -> Result<Self> {
+        let mut file = files::open_lock_file(path)?;
+        if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+            let mut holder = String::new();
+            let _ = (&mut file).take(200).read_to_string(&mut holder);
+            let holder = holder.trim();
+            let holder = if holder.is_empty() { "another run" } else { holder };
+            return Err(Failure::busy(format!("{service} is busy: {holder} has it"))
+                .hint("wait for that run to end, then type the same command again")
+                .into());
+        }
+        let note = format!("{purpose} (process {})\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(note.as_bytes()))
+            .with_context(|| format!("cannot write the lock {}", path.display()))?;
+        Ok(ServiceLock { _file: file })
+    }
+}
+
+/// Held on a backup's folder: shared by those who read it, exclusive by the one who deletes it.
+#[derive(Debug)]
+pub struct BackupLock {
+    _folder: File,
+}
+
+impl BackupLock {
+    /// `None` when it is being deleted.
+    pub fn shared(folder: &Path) -> Result<Option<Self>> {
+        Self::take(folder, FlockOperation::NonBlockingLockShared)
+    }
+
+    /// `None` when somebody reads it.
+    pub fn exclusive(folder: &Path) -> Result<Option<Self>> {
+        Self::take(folder, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn take(folder: &Path, operation: FlockOperation) -> Result<Option<Self>> {
+        let opened = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+        Ok(try_lock(&opened, operation)?.then_some(BackupLock { _folder: opened }))
+    }
+}
+
+fn try_lock(file: &File, operation: FlockOperation) -> Result<bool> {
+    match rustix::fs::flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error).context("cannot lock"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_taker_is_told_who_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let service = "db".parse().unwrap();
+        let first = ServiceLock::take(&path, &service, "create").unwrap();
+        let error = ServiceLock::take(&path, &service, "restore").unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), 4);
+        assert!(error.to_string().contains("create (process"), "{error}");
+        drop(first);
+        ServiceLock::take(&path, &service, "restore").unwrap();
+    }
+
+    #[test]
+    fn readers_share_and_a_deleter_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = BackupLock::shared(folder.path()).unwrap().unwrap();
+        let second = BackupLock::shared(folder.path()).unwrap().unwrap();
+        assert!(BackupLock::exclusive(folder.path()).unwrap().is_none());
+        drop((reader, second));
+        assert!(BackupLock::exclusive(folder.path()).unwrap().is_some());
+    }
+}

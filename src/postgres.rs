@@ -1,0 +1,255 @@
+//! What is said to Postgres and its tools: command lines, SQL, and reading their answers. Pure: nothing is run here.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::pg_version::PgVersion;
+
+/// dokku-postgres makes its databases as this superuser.
+pub const SUPERUSER: &str = "postgres";
+/// Where a database is made, renamed and dropped from: it always exists and no app uses it.
+pub const MAINTENANCE_DATABASE: &str = "template1";
+
+/// Session settings that both dumps of a drill, and every restore, must agree on, because COPY's text depends on them
+/// and pg_dump does not fix them itself. Given in the connection's options, they go before `ALTER DATABASE/ROLE … SET`.
+/// (Postgres manual, "Parameter Names and Values" and "COPY".)
+const PINNED: [(&str, &str); 13] = [
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO,YMD"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("xmlbinary", "base64"),
+    ("extra_float_digits", "3"),
+    ("array_nulls", "on"),
+    ("standard_conforming_strings", "on"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read\\ committed"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("session_replication_role", "origin"),
+];
+
+/// The value of `PGOPTIONS` for dump and restore sessions. `lc_monetary` decides how `money` is written, so a restore
+/// needs the source's.
+pub fn session_options(lc_monetary: &str, more: &[(&str, &str)]) -> String {
+    let monetary = lc_monetary.replace('\\', "\\\\").replace(' ', "\\ ");
+    let mut words: Vec<String> = PINNED.iter().chain(more).map(|(name, value)| format!("-c {name}={value}")).collect();
+    if !monetary.is_empty() {
+        words.push(format!("-c lc_monetary={monetary}"));
+    }
+    words.join(" ")
+}
+
+/// Compression of a dump made by this server's own `pg_dump`.
+pub fn compression(version: PgVersion) -> &'static str {
+    if version.has_zstd() { "zstd:3" } else { "gzip:1" }
+}
+
+/// `pg_dump` before 16 takes only the gzip level.
+fn compression_argument(compression: &str) -> String {
+    compression.strip_prefix("gzip:").unwrap_or(compression).to_owned()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Loopback, since the tools run inside the service's network namespace.
+fn connection() -> Vec<String> {
+    words(&["--host", "localhost", "--username", SUPERUSER, "--no-password"])
+}
+
+/// `pg_dump` of one database into the folder `target` (which may exist, empty).
+pub fn dump_command(database: &str, jobs: usize, compression: &str, target: &str) -> Vec<String> {
+    let mut command = words(&["pg_dump"]);
+    command.extend(connection());
+    command.extend(words(&["--format", "directory", "--jobs", &jobs.to_string()]));
+    // We make the files durable ourselves, once.
+    command.extend(words(&["--no-sync", "--compress", &compression_argument(compression), "--file", target]));
+    command.extend([format!("--dbname={}", connection_string(database))]);
+    command
+}
+
+/// A database name that libpq must not read as a connection string of its own.
+fn connection_string(database: &str) -> String {
+    let escaped = database.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("dbname='{escaped}'")
+}
+
+/// `pg_restore` of the dump in `source`, stopping at the first error.
+pub fn restore_command(database: &str, jobs: usize, source: &str, more: &[&str]) -> Vec<String> {
+    let mut command = words(&["pg_restore"]);
+    command.extend(connection());
+    command.extend(words(&["--jobs", &jobs.to_string(), "--exit-on-error"]));
+    command.extend(words(more));
+    command.extend([format!("--dbname={}", connection_string(database))]);
+    command.push(source.to_owned());
+    command
+}
+
+/// `pg_dumpall` of the roles, to stdout.
+pub fn roles_command() -> Vec<String> {
+    let mut command = words(&["pg_dumpall"]);
+    command.extend(connection());
+    command.extend(words(&["--roles-only"]));
+    command
+}
+
+/// `psql` that reads its script from stdin, stops at the first error and prints bare values.
+pub fn psql_command(database: &str) -> Vec<String> {
+    let mut command = words(&["psql"]);
+    command.extend(connection());
+    command.extend(words(&["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"]));
+    command.extend([format!("--dbname={}", connection_string(database))]);
+    command.extend(words(&["--file", "-"]));
+    command
+}
+
+/// A quoted identifier.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A quoted literal, right whatever `standard_conforming_strings` is.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// What one question to the service's database tells about it and its server.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ServerFacts {
+    pub version_num: PgVersion,
+    pub version: String,
+    /// `pg_database_size`, bytes.
+    pub size: u64,
+    pub lc_monetary: String,
+    pub shared_preload_libraries: String,
+    pub max_connections: u32,
+    /// The database's row in `pg_database`, with the columns that this version has.
+    pub database: Value,
+    /// All databases of the server.
+    pub databases: Vec<String>,
+    /// Name and version of each installed extension.
+    #[serde(default)]
+    pub extensions: Option<std::collections::BTreeMap<String, String>>,
+    pub prepared_transactions: u32,
+    pub roles: Vec<String>,
+    /// Extensions that the server could create.
+    pub available_extensions: Vec<String>,
+    /// `None` where the database has the default privileges.
+    #[serde(default)]
+    pub privileges: Option<Vec<Privilege>>,
+    #[serde(default)]
+    pub settings: Option<Vec<RoleSettings>>,
+}
+
+/// One privilege on a database (`aclexplode`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Privilege {
+    pub grantor: String,
+    /// `None` for PUBLIC.
+    pub grantee: Option<String>,
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+/// `ALTER DATABASE … SET` (no role) and `ALTER ROLE … IN DATABASE … SET`, as `pg_db_role_setting` keeps them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RoleSettings {
+    pub role: Option<String>,
+    /// `name=value`.
+    pub settings: Vec<String>,
+}
+
+/// The question for [`ServerFacts`]; asked in the database itself.
+pub const SERVER_FACTS: &str = "\
+select json_build_object(
+  'version_num', current_setting('server_version_num')::int,
+  'version', current_setting('server_version'),
+  'size', pg_database_size(current_database()),
+  'lc_monetary', current_setting('lc_monetary'),
+  'shared_preload_libraries', current_setting('shared_preload_libraries'),
+  'max_connections', current_setting('max_connections')::int,
+  'database', (select to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(encoding),
+      'owner_name', pg_get_userbyid(datdba), 'tablespace_name', (select spcname from pg_tablespace t where t.oid = dattablespace),
+      'comment', shobj_description(d.oid, 'pg_database'))
+    from pg_database d where datname = current_database()),
+  'databases', (select json_agg(datname) from pg_database),
+  'extensions', (select json_object_agg(extname, extversion) from pg_extension),
+  'prepared_transactions', (select count(*) from pg_prepared_xacts where database = current_database()),
+  'roles', (select json_agg(rolname) from pg_roles),
+  'available_extensions', (select coalesce(json_agg(name), '[]') from pg_available_extensions),
+  'privileges', (select json_agg(json_build_object('grantor', pg_get_userbyid(a.grantor),
+      'grantee', case when a.grantee <> 0 then pg_get_userbyid(a.grantee) end,
+      'privilege', a.privilege_type, 'grantable', a.is_grantable))
+    from pg_database d, aclexplode(d.datacl) a where d.datname = current_database()),
+  'settings', (select json_agg(json_build_object(
+      'role', case when setrole <> 0 then pg_get_userbyid(setrole) end, 'settings', setconfig))
+    from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = current_database()));
+";
+
+/// Drops a database; since Postgres 13 whoever is connected to it is sent away.
+pub fn drop_database(version: PgVersion, name: &str) -> String {
+    let force = if version.major() >= 13 { " with (force)" } else { "" };
+    format!("drop database if exists {}{force};\n", identifier(name))
+}
+
+/// Reads psql's answer as JSON.
+pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Result<T> {
+    let text = String::from_utf8_lossy(stdout);
+    serde_json::from_str(text.trim()).map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
+}
+
+/// A plain sentence for the errors of Postgres' tools that have one.
+pub fn explain(stderr: &str) -> Option<String> {
+    let find = |needle: &str| stderr.lines().find(|line| line.contains(needle)).map(str::trim);
+    if find("could not resize shared memory segment").is_some() {
+        return Some("the container has too little shared memory (/dev/shm) for parallel work".to_owned());
+    }
+    let lacking = |line: &&str| line.contains("extension \"") && line.contains("is not available");
+    if let Some(line) = stderr.lines().find(lacking) {
+        let name = line.split('"').nth(1).unwrap_or("?");
+        return Some(format!("the image lacks the extension {name} that the database uses"));
+    }
+    if find("No space left on device").is_some() {
+        return Some("the disk is full".to_owned());
+    }
+    if find("password authentication failed").is_some() {
+        return Some("the server does not accept the password in the service's PASSWORD file".to_owned());
+    }
+    if let Some(line) = find("FATAL:") {
+        return line.split_once("FATAL:").map(|(_, what)| what.trim().to_owned());
+    }
+    find("error:").and_then(|line| line.split_once("error:")).map(|(_, what)| what.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        assert_eq!(identifier("Weird \"Name\" "), "\"Weird \"\"Name\"\" \"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), " E'a\\\\''b'");
+        assert_eq!(connection_string("a'b\\ host=x"), "dbname='a\\'b\\\\ host=x'");
+    }
+
+    #[test]
+    fn compression_follows_the_version() {
+        let dump = |version| dump_command("db", 2, compression(PgVersion(version)), "/backup/dump").join(" ");
+        assert!(dump(170_006).contains("--compress zstd:3"));
+        assert!(dump(150_018).contains("--compress 1 "));
+    }
+
+    #[test]
+    fn known_errors_have_plain_sentences() {
+        let shm = "pg_restore: error: could not execute query: ERROR:  could not resize shared memory segment \"/P\"";
+        assert!(explain(shm).unwrap().contains("/dev/shm"));
+        let extension = "ERROR:  extension \"postgis\" is not available\nDETAIL:  Could not open extension control file";
+        assert_eq!(explain(extension).unwrap(), "the image lacks the extension postgis that the database uses");
+        assert_eq!(explain("psql: error: x\nFATAL:  database \"x\" does not exist").unwrap(), "database \"x\" does not exist");
+        assert_eq!(explain("nothing of note"), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! Child processes: start, feed, read, wait, stop. Knows nothing of what the tools are.
+
+#![expect(clippy::disallowed_methods, reason = "this file owns child processes")]
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::interrupt::Interrupt;
+
+/// How much of a tool's stderr is kept for the error message.
+const STDERR_TAIL: usize = 64 * 1024;
+/// More output than any of our questions has: a limit so that a broken tool cannot fill the memory.
+const STDOUT_LIMIT: usize = 256 * 1024 * 1024;
+
+/// A command line, its extra environment and what is fed to it.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    program: OsString,
+    args: Vec<OsString>,
+    secrets: Vec<(String, String)>,
+    removed: Vec<&'static str>,
+    input: Vec<u8>,
+}
+
+/// How a tool ended.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    /// The last 64 KiB, as text.
+    pub stderr: String,
+}
+
+impl Output {
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// "exit status 3" or "signal: 9 (SIGKILL)".
+    pub fn ending(&self) -> String {
+        self.status.to_string()
+    }
+
+    /// The last lines of stderr that are not empty, oldest first.
+    pub fn last_words(&self, lines: usize) -> Vec<String> {
+        let words: Vec<&str> = self.stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        words[words.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+}
+
+impl Tool {
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Tool { program: program.into(), args: Vec::new(), secrets: Vec::new(), removed: Vec::new(), input: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable of the child. Values stay out of argv and of `--trace`.
+    #[must_use]
+    pub fn secret_env(mut self, name: &str, value: &str) -> Self {
+        self.secrets.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn without_env(mut self, names: &[&'static str]) -> Self {
+        self.removed.extend(names);
+        self
+    }
+
+    /// What the child reads on stdin (default: nothing; our own stdin is never handed on).
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self
+    }
+
+    /// The command line for `--trace`: words that need it are quoted.
+    pub fn line(&self) -> String {
+        let quoted = |word: &OsString| {
+            let word = word.to_string_lossy();
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+            if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("{word:?}") }
+        };
+        let words: Vec<String> = std::iter::once(&self.program).chain(&self.args).map(quoted).collect();
+        words.join(" ")
+    }
+
+    /// Starts the child in a process group of its own, so that a Ctrl-C reaches only us and we clean up in order.
+    pub fn start(&self) -> Result<Running> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.secrets.iter().map(|(name, value)| (name, value))).process_group(0);
+        for name in &self.removed {
+            command.env_remove(name);
+        }
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {}", self.program.to_string_lossy()))?;
+        let stdin = child.stdin.take();
+        let input = self.input.clone();
+        // A child that ends without reading is told apart by its exit status, not by our broken pipe.
+        std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
+        Ok(Running {
+            child,
+            stdout: Some(std::thread::spawn(move || read_all(stdout, STDOUT_LIMIT))),
+            stderr: Some(std::thread::spawn(move || read_tail(stderr))),
+        })
+    }
+
+    /// Runs to the end. Stops the child and fails when interrupted.
+    pub fn run(&self, interrupt: &Interrupt) -> Result<Output> {
+        self.start()?.wait(|| Ok(interrupt.check()?))
+    }
+
+    /// Runs to the end whatever happens: for cleaning up.
+    pub fn run_always(&self) -> Result<Output> {
+        self.start()?.wait(|| Ok(()))
+    }
+}
+
+/// A child that is running. Dropped before its end, it is killed.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    /// Waits for the end, calling `tick` now and then; an error of `tick` kills the child and is returned.
+    pub fn wait(mut self, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            tick()?;
+            // Short at first: most of our commands take tens of milliseconds.
+            let pause = if started.elapsed() < Duration::from_secs(2) { 2 } else { 20 };
+            std::thread::sleep(Duration::from_millis(pause));
+        };
+        let stdout = self.stdout.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Ok(Output { status, stdout, stderr })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn read_all(pipe: Option<impl Read>, limit: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        let _ = pipe.take(limit as u64).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// Reads to the end, so that the child never blocks on a full pipe, and keeps the tail.
+fn read_tail(pipe: Option<impl Read>) -> String {
+    let mut tail = Vec::new();
+    let mut buffer = [0u8; 8192];
+    if let Some(mut pipe) = pipe {
+        while let Ok(count) = pipe.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            tail.extend_from_slice(&buffer[..count]);
+            if tail.len() > 2 * STDERR_TAIL {
+                tail.drain(..tail.len() - STDERR_TAIL);
+            }
+        }
+    }
+    String::from_utf8_lossy(&tail).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_tool_hands_over_its_status_and_its_last_words() {
+        let tool = Tool::new("sh").args(["-c", "cat; echo one >&2; echo two >&2; exit 3"]).input("hello");
+        let output = tool.run(&Interrupt::default()).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, b"hello");
+        assert_eq!(output.last_words(1), ["two"]);
+    }
+
+    #[test]
+    fn a_tool_that_floods_stderr_does_not_block() {
+        let tool = Tool::new("sh").args(["-c", "yes no | head -c 999999 >&2; echo end >&2"]);
+        assert_eq!(tool.run(&Interrupt::default()).unwrap().last_words(1), ["end"]);
+    }
+
+    #[test]
+    fn secrets_are_in_the_environment_and_not_in_the_printed_line() {
+        let tool = Tool::new("sh").args(["-c", "printf %s \"$PGPASSWORD\""]).secret_env("PGPASSWORD", "s3cret");
+        assert_eq!(tool.run(&Interrupt::default()).unwrap().stdout, b"s3cret");
+        assert!(!tool.line().contains("s3cret"));
+    }
+
+    #[test]
+    fn an_error_of_the_tick_ends_the_child() {
+        let started = Instant::now();
+        let ended = Tool::new("sleep").arg("60").start().unwrap().wait(|| anyhow::bail!("enough"));
+        assert!(ended.is_err());
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,279 @@
+//! Restoring single tables into a new schema of the live database, to copy rows back from.
+//!
+//! `pg_restore` cannot rename a schema. So the backup's definitions and the rows of the chosen tables go into a scratch
+//! database, are copied there into the new schema, and that schema alone is dumped and restored into the live
+//! database, in one transaction. Only plain columns come along: no constraint or trigger can get in the rows' way.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::{NewDatabase, RestoreOptions, create_roles, keep, refuse_unless_whole, run_pg_restore};
+use crate::backup_id::BackupId;
+use crate::catalog::Backup;
+use crate::dokku::Service;
+use crate::dump::{DumpJob, dump};
+use crate::error::Failure;
+use crate::files;
+use crate::host::Host;
+use crate::leftovers;
+use crate::likeness;
+use crate::lock::ServiceLock;
+use crate::manifest;
+use crate::postgres::{self, identifier, literal};
+use crate::server::Server;
+use crate::swap;
+use crate::toc::{Entry, Toc};
+
+/// What is going to be restored, and where to.
+#[derive(Debug, Clone)]
+pub struct TablesPlan {
+    pub backup: Backup,
+    pub target: Service,
+    /// The new schema of the live database.
+    pub schema: String,
+    pub tables: Vec<ChosenTable>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChosenTable {
+    pub schema: String,
+    pub name: String,
+    /// Its name in the new schema.
+    pub copy: String,
+}
+
+#[derive(Debug)]
+pub struct TablesReport {
+    pub plan: TablesPlan,
+    /// Rows of each table, in the plan's order.
+    pub rows: Vec<u64>,
+    pub duration: Duration,
+}
+
+/// The schema's name: lower case and without dashes, so that it needs no quotes.
+fn schema_name(id: &BackupId) -> String {
+    format!("pgbackup_{}", id.as_str().to_lowercase().replace('-', "_"))
+}
+
+/// Finds the tables that are asked for as `schema.table` or, in the schema public, `table`.
+pub fn plan_tables(host: &Host<'_>, target: &Service, backup: Backup, wanted: &[String]) -> Result<TablesPlan> {
+    refuse_unless_whole(host, &backup)?;
+    let toc = manifest::read_toc(&backup.folder)?;
+    let mut tables: Vec<ChosenTable> = Vec::new();
+    for asked in wanted {
+        let entry = find_table(&toc, asked).ok_or_else(|| unknown_table(&toc, &backup, asked))?;
+        if tables.iter().any(|table| table.schema == entry.schema && table.name == entry.name) {
+            continue;
+        }
+        let taken = tables.iter().any(|table| table.copy == entry.name);
+        let copy = if taken { format!("{}_{}", entry.schema, entry.name) } else { entry.name.clone() };
+        tables.push(ChosenTable { schema: entry.schema.clone(), name: entry.name.clone(), copy });
+    }
+    Ok(TablesPlan { schema: schema_name(&backup.id), target: target.clone(), tables, backup })
+}
+
+fn is_table(entry: &&Entry) -> bool {
+    entry.kind == "TABLE"
+}
+
+fn find_table<'a>(toc: &'a Toc, asked: &str) -> Option<&'a Entry> {
+    let named = |entry: &&Entry| {
+        format!("{}.{}", entry.schema, entry.name) == asked || (entry.schema == "public" && entry.name == asked)
+    };
+    toc.entries.iter().filter(is_table).find(named)
+}
+
+fn unknown_table(toc: &Toc, backup: &Backup, asked: &str) -> Failure {
+    let last = asked.rsplit('.').next().unwrap_or(asked).to_lowercase();
+    let near = |entry: &&Entry| entry.name.to_lowercase().contains(&last) || last.contains(&entry.name.to_lowercase());
+    let names: Vec<String> = toc
+        .entries
+        .iter()
+        .filter(is_table)
+        .filter(near)
+        .take(3)
+        .map(|entry| format!("{}.{}", entry.schema, entry.name))
+        .collect();
+    let failure = Failure::not_found(format!("backup {} has no table {asked}", backup.id));
+    if names.is_empty() {
+        let service = &backup.manifest.service;
+        return failure.hint(format!("see its tables with: dokku pgbackup:info {service} {} --format json", backup.id));
+    }
+    failure.hint(format!("did you mean {}?", names.join(" or ")))
+}
+
+/// Carries a plan out.
+pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Result<TablesReport> {
+    let started = Instant::now();
+    let service = &plan.target;
+    files::create_private_folders(&service.layout.own())?;
+    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:restore")?;
+    let _reading = keep(&plan.backup)?;
+    leftovers::clear(host, service, &lock)?;
+    let server = Server::of(host, service)?;
+    let facts = server.facts(&service.database)?;
+    leftovers::clear_databases(host, &server, service, &facts)?;
+    if let Some(why) = likeness::version_obstacle(plan.backup.manifest.server.version_num, facts.version_num) {
+        return Err(Failure::refused(why).into());
+    }
+    refuse_if_there(&server, service, &plan.schema)?;
+    let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
+    create_roles(&server, &plan.backup.folder, &facts)?;
+    let scratch_database = swap::restoring_name(&service.database, host.now);
+    let _scratch = NewDatabase::create(&server, &scratch_database, &facts)?;
+    let work = WorkFolder::begin(service, &plan.backup.id)?;
+
+    host.progress.step(&format!("Restoring {} into a scratch database", crate::units::plural(plan.tables.len() as u64, "table")));
+    let definitions = postgres::restore_command(&scratch_database, jobs, "/backup/dump", &["--section=pre-data"]);
+    run_pg_restore(host, &server, &plan.backup.manifest, &plan.backup.folder, definitions)?;
+    let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
+    host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
+    server.execute(&scratch_database, &copy_script(&plan))?;
+    move_schema(host, &server, &plan, &work, &scratch_database)?;
+    let found = count_copies(&server, &plan)?;
+    if found != rows {
+        let message = format!("the copied tables hold {found:?} rows, the backup {rows:?}");
+        return Err(Failure::new(crate::error::Kind::Difference, message).into());
+    }
+    Ok(TablesReport { rows: found, duration: started.elapsed(), plan })
+}
+
+fn refuse_if_there(server: &Server<'_>, service: &Service, schema: &str) -> Result<()> {
+    let question = format!("select to_json(exists(select from pg_namespace where nspname = {}));\n", literal(schema));
+    if server.query::<bool>(&service.database, &question)? {
+        return Err(Failure::refused(format!("database {} has a schema {schema} already", service.database))
+            .hint(format!("when you need it no more: drop schema {schema} cascade"))
+            .into());
+    }
+    Ok(())
+}
+
+/// Loads the chosen tables' rows, and those of their partitions and heirs; how many rows each has then.
+fn load_rows(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    plan: &TablesPlan,
+    work: &WorkFolder,
+    database: &str,
+    jobs: usize,
+) -> Result<Vec<u64>> {
+    let toc = manifest::read_toc(&plan.backup.folder)?;
+    let sums = manifest::read_fingerprint(&plan.backup.folder)?.tables;
+    let mut list = String::new();
+    let mut rows = Vec::new();
+    for table in &plan.tables {
+        let family = family(server, database, table)?;
+        let belongs = |schema: &str, name: &str| family.iter().any(|(s, n)| s == schema && n == name);
+        let data = toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA" && belongs(&entry.schema, &entry.name));
+        data.for_each(|entry| list.push_str(&format!("{};\n", entry.dump_id)));
+        rows.push(sums.iter().filter(|sum| belongs(&sum.schema, &sum.name)).map(|sum| sum.rows).sum());
+    }
+    files::write_private(&work.folder.join("list"), list.as_bytes())?;
+    // The list must be readable inside, where only the backup is mounted: so it lies beside a link farm of the dump.
+    work.borrow_dump(&plan.backup.folder)?;
+    let more = ["--section=data", "--use-list=/backup/list"];
+    let command = postgres::restore_command(database, jobs, "/backup/dump", &more);
+    run_pg_restore(host, server, &plan.backup.manifest, &work.folder, command)?;
+    work.return_dump()?;
+    Ok(rows)
+}
+
+/// A table and all that inherit from it (partitions too), as the scratch database knows them.
+fn family(server: &Server<'_>, database: &str, table: &ChosenTable) -> Result<Vec<(String, String)>> {
+    let name = literal(&format!("{}.{}", identifier(&table.schema), identifier(&table.name)));
+    server.query(
+        database,
+        &format!(
+            "with recursive family(oid) as (
+  select {name}::regclass::oid union select inhrelid from pg_inherits join family on inhparent = family.oid)
+select json_agg(json_build_array(nspname, relname))
+from family join pg_class c using (oid) join pg_namespace n on n.oid = relnamespace;\n"
+        ),
+    )
+}
+
+fn copy_script(plan: &TablesPlan) -> String {
+    let schema = identifier(&plan.schema);
+    let mut script = format!("create schema {schema};\n");
+    for table in &plan.tables {
+        let (from_schema, from, copy) = (identifier(&table.schema), identifier(&table.name), identifier(&table.copy));
+        script.push_str(&format!("create table {schema}.{copy} as select * from {from_schema}.{from};\n"));
+    }
+    script
+}
+
+/// Dumps the new schema alone and restores it into the live database, all or nothing.
+fn move_schema(host: &Host<'_>, server: &Server<'_>, plan: &TablesPlan, work: &WorkFolder, scratch: &str) -> Result<()> {
+    let manifest = &plan.backup.manifest;
+    let job = DumpJob {
+        database: scratch,
+        id: manifest.id.as_str(),
+        folder: &work.folder,
+        jobs: 1,
+        compression: &manifest.dump.compression,
+        lc_monetary: &manifest.server.lc_monetary,
+        expected: None,
+        throw_away: false,
+        only_schema: Some(&plan.schema),
+    };
+    dump(host, server, &job)?;
+    let mut command = postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
+    command.retain(|word| !word.starts_with("--jobs"));
+    run_pg_restore(host, server, manifest, &work.folder, command)
+}
+
+fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {
+    let counts: Vec<String> = plan
+        .tables
+        .iter()
+        .map(|table| format!("(select count(*) from {}.{})", identifier(&plan.schema), identifier(&table.copy)))
+        .collect();
+    server.query(&plan.target.database, &format!("select json_build_array({});\n", counts.join(", ")))
+}
+
+/// A private folder for the list and the second dump, on the file system of the backups.
+struct WorkFolder {
+    folder: PathBuf,
+}
+
+impl WorkFolder {
+    fn begin(service: &Service, id: &BackupId) -> Result<Self> {
+        let folder = service.layout.pending(id).with_extension("tables");
+        files::create_private_folder(&folder)?;
+        Ok(WorkFolder { folder })
+    }
+
+    /// Hard links to the dump's files, so that they can be mounted together with the list.
+    fn borrow_dump(&self, backup: &Path) -> Result<()> {
+        let (from, to) = (backup.join(crate::layout::DUMP), self.folder.join(crate::layout::DUMP));
+        files::create_private_folder(&to)?;
+        for (name, _) in files::plain_files(&from)? {
+            files::link(&from.join(&name), &to.join(&name)).with_context(|| anyhow!("cannot link {name}"))?;
+        }
+        Ok(())
+    }
+
+    fn return_dump(&self) -> Result<()> {
+        files::remove_tree(&self.folder.join(crate::layout::DUMP))
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now is named and removed by the next run.
+        let _ = files::remove_tree(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_names_need_no_quotes() {
+        let id: BackupId = "20261122T235901Z-k3f9".parse().unwrap();
+        assert_eq!(schema_name(&id), "pgbackup_20261122t235901z_k3f9");
+    }
+}

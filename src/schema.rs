@@ -1,0 +1,194 @@
+//! One form of an object's definition for all the ways in which Postgres may word it.
+//!
+//! Postgres prints views, checks and defaults from their parse trees, and printing what it has parsed from its own
+//! print is not always a fixed point: `status IN ('a', 'b')` on a varchar column comes out of a restored database with
+//! its casts and brackets in other places. So definitions are compared without what carries no information of its
+//! own there: white space, brackets and `::type` casts, outside quotes. Whatever else differs is a difference.
+
+use crate::toc::{Entry, Toc};
+
+/// One object's identity and its comparable definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SchemaObject {
+    pub kind: String,
+    pub schema: String,
+    pub name: String,
+    pub definition: String,
+}
+
+impl SchemaObject {
+    fn of(entry: &Entry) -> Self {
+        let mut definition = comparable(&entry.definition);
+        if entry.kind == "ACL" {
+            definition = sorted_statements(&definition);
+        }
+        for part in [&entry.owner, &entry.table_access_method, &entry.copy_statement] {
+            definition.push('\0');
+            definition.push_str(part);
+        }
+        SchemaObject {
+            kind: entry.kind.clone(),
+            schema: entry.schema.clone(),
+            name: entry.name.clone(),
+            definition,
+        }
+    }
+
+    /// `table public.users`, as a person would say it.
+    pub fn describe(&self) -> String {
+        let kind = self.kind.to_lowercase();
+        if self.schema.is_empty() { format!("{kind} {}", self.name) } else { format!("{kind} {}.{}", self.schema, self.name) }
+    }
+}
+
+/// Sequence values, which are data, though `pg_dump` keeps them as definitions.
+pub const SEQUENCE_VALUE: &str = "SEQUENCE SET";
+
+/// All objects of a dump but its data and its sequences' values, sorted. The columns that a table's COPY names are part
+/// of the table's shape.
+pub fn objects(toc: &Toc) -> Vec<SchemaObject> {
+    let is_schema = |entry: &&Entry| !matches!(entry.kind.as_str(), "BLOBS" | SEQUENCE_VALUE);
+    let mut objects: Vec<SchemaObject> = toc.entries.iter().filter(is_schema).map(SchemaObject::of).collect();
+    objects.sort();
+    objects
+}
+
+/// Grants come out in the order in which they were given; the order means nothing.
+fn sorted_statements(definition: &str) -> String {
+    let mut statements: Vec<&str> = definition.split(';').collect();
+    statements.sort_unstable();
+    statements.join(";")
+}
+
+/// `definition` without white space, brackets and casts outside quotes.
+fn comparable(definition: &str) -> String {
+    let mut out = String::with_capacity(definition.len());
+    let mut rest = definition;
+    while let Some(first) = rest.chars().next() {
+        let taken = quoted_length(rest, &out);
+        if taken > 0 {
+            out.push_str(&rest[..taken]);
+            rest = &rest[taken..];
+        } else if let Some(after) = rest.strip_prefix("::") {
+            rest = after_type_name(after);
+        } else {
+            if !first.is_whitespace() && !matches!(first, '(' | ')') {
+                out.push(first);
+            }
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// The length of the quoted thing that `text` begins with: 'text', "name" or $tag$body$tag$; 0 when it is none.
+fn quoted_length(text: &str, before: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes[0] {
+        quote @ (b'\'' | b'"') => {
+            let escapes = quote == b'\'' && before.ends_with(['E', 'e']);
+            let mut at = 1;
+            while at < bytes.len() {
+                match bytes[at] {
+                    b'\\' if escapes => at += 1,
+                    byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 1,
+                    byte if byte == quote => return at + 1,
+                    _ => {}
+                }
+                at += 1;
+            }
+            text.len()
+        }
+        b'$' => dollar_quoted_length(text),
+        _ => 0,
+    }
+}
+
+fn dollar_quoted_length(text: &str) -> usize {
+    let Some(tag_end) = text[1..].find('$').map(|at| at + 2) else { return 0 };
+    let tag = &text[..tag_end];
+    let is_tag = tag[1..tag_end - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_tag || tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        return 0;
+    }
+    text[tag_end..].find(tag).map_or(text.len(), |at| tag_end + at + tag.len())
+}
+
+/// Words that continue a type's name behind its first word (`character varying`, `timestamp with time zone`).
+const TYPE_CONTINUATIONS: [&str; 6] = [" varying", " precision", " without", " with", " time", " zone"];
+
+/// What follows the type name that `text` begins with.
+fn after_type_name(text: &str) -> &str {
+    let mut rest = text;
+    loop {
+        let quoted = if rest.starts_with('"') { quoted_length(rest, "") } else { 0 };
+        rest = &rest[quoted..];
+        rest = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    loop {
+        let Some(after) = TYPE_CONTINUATIONS.iter().find_map(|word| rest.strip_prefix(word)) else { break };
+        if after.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+            break;
+        }
+        rest = after;
+    }
+    if let Some((modifier, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+        if modifier.chars().all(|c| c.is_ascii_digit() || c == ',') {
+            rest = after;
+        }
+    }
+    while let Some(after) = rest.strip_prefix("[]") {
+        rest = after;
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_wordings_of_an_in_list_are_the_same() {
+        let first = "CHECK (((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])))";
+        let second = "CHECK (((status)::text = ANY (ARRAY[('a'::character varying)::text, ('b'::character varying)::text])))";
+        assert_eq!(comparable(first), comparable(second));
+    }
+
+    #[test]
+    fn what_means_something_stays() {
+        let pairs = [
+            ("CHECK (a > 1)", "CHECK (a > 2)"),
+            ("DEFAULT 'a b'::text", "DEFAULT 'ab'::text"),
+            ("\"a b\"", "\"ab\""),
+            ("x AS $$ a (b) $$", "x AS $$ a b $$"),
+            ("'it''s (x)'", "'it''s x'"),
+            ("a character varying(10)", "a character varying(20)"),
+            ("a::text < b", "a::text > b"),
+            ("E'a\\' (b'", "E'a\\' b'"),
+        ];
+        for (left, right) in pairs {
+            assert_ne!(comparable(left), comparable(right));
+        }
+    }
+
+    #[test]
+    fn casts_vanish_whatever_their_type() {
+        for cast in ["text", "character varying(20)", "timestamp without time zone", "numeric(10,2)[]", "public.\"My Type\"[]",
+            "double precision", "\"char\""]
+        {
+            assert_eq!(comparable(&format!("(x)::{cast} <> y")), "x<>y", "{cast}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".*") {
+            let _ = comparable(&text);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A running Postgres server in a container, and the sidecar containers that work on it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::de::DeserializeOwned;
+
+use crate::docker::{ContainerInfo, Docker, JobContainer};
+use crate::dokku::Service;
+use crate::error::Failure;
+use crate::host::Host;
+use crate::postgres::{self, ServerFacts};
+use crate::process::Output;
+
+/// Seconds until a connection attempt is given up.
+const CONNECT_TIMEOUT: &str = "20";
+/// Below this, parallel index builds run out of `/dev/shm`.
+const ENOUGH_SHM: u64 = 256 * 1024 * 1024;
+
+/// A server that answers questions: a service's, or the throwaway one of a drill.
+#[derive(Debug)]
+pub struct Server<'a> {
+    docker: &'a Docker,
+    pub container: ContainerInfo,
+    pub container_name: String,
+    /// For labels and messages.
+    service: String,
+    password: String,
+}
+
+impl<'a> Server<'a> {
+    /// The server of `service`, which must be running.
+    pub fn of(host: &Host<'a>, service: &Service) -> Result<Self> {
+        let name = service.container();
+        let stopped = |state: &str| {
+            Failure::refused(format!("service {} is {state}", service.name))
+                .hint(format!("start it with: dokku postgres:start {}", service.name))
+        };
+        let container = host.docker.container(&name)?.ok_or_else(|| stopped("not running (it has no container)"))?;
+        if container.paused {
+            return Err(stopped("paused").into());
+        }
+        if !container.running {
+            return Err(stopped("not running").into());
+        }
+        let password = service.password()?;
+        Ok(Server { docker: host.docker, container, container_name: name, service: service.name.to_string(), password })
+    }
+
+    /// A server of our own, that lets everybody in.
+    pub fn throwaway(docker: &'a Docker, container: ContainerInfo, container_name: &str, service: &Service) -> Self {
+        let container_name = container_name.to_owned();
+        Server { docker, container, container_name, service: service.name.to_string(), password: String::new() }
+    }
+
+    /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
+    /// inside one network namespace only costs time), TLS where the server insists.
+    fn env(&self, options: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("PGPASSWORD", self.password.clone()),
+            ("PGSSLMODE", "allow".to_owned()),
+            ("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT.to_owned()),
+            ("PGAPPNAME", "pgbackup".to_owned()),
+            ("PGTZ", "UTC".to_owned()),
+            ("PGOPTIONS", options.to_owned()),
+            ("PGCLIENTENCODING", "UTF8".to_owned()),
+        ]
+    }
+
+    /// Runs a tool of Postgres inside the server's own container.
+    fn exec(&self, command: &[String], input: &str, always: bool) -> Result<Output> {
+        let env = self.env("");
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if always {
+            self.docker.exec_always(&self.container_name, &env, command, input.as_bytes())
+        } else {
+            self.docker.exec(&self.container_name, &env, command, input.as_bytes())
+        }
+    }
+
+    /// Runs a script in `database`; the output is psql's, bare.
+    pub fn execute(&self, database: &str, script: &str) -> Result<Vec<u8>> {
+        self.checked("psql", self.exec(&postgres::psql_command(database), script, false)?)
+    }
+
+    /// The same for cleaning up: not stopped by an interrupt.
+    pub fn execute_always(&self, database: &str, script: &str) -> Result<Vec<u8>> {
+        self.checked("psql", self.exec(&postgres::psql_command(database), script, true)?)
+    }
+
+    /// Asks a question whose answer is one JSON value.
+    pub fn query<T: DeserializeOwned>(&self, database: &str, question: &str) -> Result<T> {
+        postgres::parse_answer(&self.execute(database, question)?)
+    }
+
+    pub fn facts(&self, database: &str) -> Result<ServerFacts> {
+        self.query(database, postgres::SERVER_FACTS)
+    }
+
+    /// All roles as SQL.
+    pub fn dump_roles(&self) -> Result<Vec<u8>> {
+        self.checked("pg_dumpall", self.exec(&postgres::roles_command(), "", false)?)
+    }
+
+    /// `output`'s stdout, or the plain sentence for what `tool` says went wrong.
+    pub fn checked(&self, tool: &str, output: Output) -> Result<Vec<u8>> {
+        if output.success() {
+            return Ok(output.stdout);
+        }
+        if crate::docker::docker_itself_failed(&output) {
+            return Err(crate::docker::start_failure(&output, &self.container.image_name));
+        }
+        let why = postgres::explain(&output.stderr).unwrap_or_else(|| output.ending());
+        Err(Failure::tool(format!("{tool} failed on {}: {why}", self.service)).details(output.last_words(8)).into())
+    }
+
+    /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
+    pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
+        let identity = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        JobContainer {
+            name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
+            service: self.service.clone(),
+            backup: job.backup.to_owned(),
+            image: self.container.image_id.clone(),
+            network: format!("container:{}", self.container_name),
+            user: identity,
+            mounts: vec![(host_folder.to_owned(), "/backup", job.read_only)],
+            env: self.env(&job.options),
+            shm_size: None,
+            writable: false,
+            command: job.command,
+        }
+    }
+
+    /// Session options that keep a restore within the container's shared memory.
+    pub fn parallel_options(&self) -> Vec<(&'static str, &'static str)> {
+        if self.container.shm_size >= ENOUGH_SHM {
+            return Vec::new();
+        }
+        vec![("max_parallel_maintenance_workers", "0"), ("max_parallel_workers_per_gather", "0")]
+    }
+}
+
+/// What a sidecar is for.
+#[derive(Debug, Clone)]
+pub struct Sidecar<'a> {
+    /// A word for its name: `dump`, `restore`.
+    pub purpose: &'static str,
+    pub backup: &'a str,
+    pub read_only: bool,
+    /// `PGOPTIONS`.
+    pub options: String,
+    pub command: Vec<String>,
+}

@@ -1,0 +1,167 @@
+//! Exchanging two databases' names, behind a fence that no crash can leave standing.
+//!
+//! `ALTER DATABASE … RENAME` takes an exclusive lock on the database first, which makes new connections wait, and then
+//! waits up to five seconds for the sessions that are still there (Postgres, `RenameDatabase` and
+//! `CountOtherDBBackends`). So the transaction with both renames is itself the fence; a second session beside it ends
+//! the remaining sessions as soon as the lock is held. Nothing is ever set that somebody would have to set back: when
+//! either session dies, the transaction is undone and the live database is as it was.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+
+use crate::error::Failure;
+use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal};
+use crate::server::Server;
+
+/// Postgres cuts names at 63 bytes (`NAMEDATALEN` - 1).
+const MAX_NAME: usize = 63;
+const TIME_FORMAT: &str = "%Y%m%d_%H%M%S";
+const TIME_LENGTH: usize = "20261123_115248".len();
+const PREVIOUS: &str = "_previous_";
+const RESTORING: &str = "_restoring_";
+
+/// The name under which a database is kept that was live until `now`.
+pub fn previous_name(live: &str, now: DateTime<Utc>) -> String {
+    marked_name(live, PREVIOUS, now)
+}
+
+/// The name of a database while it is being restored.
+pub fn restoring_name(live: &str, now: DateTime<Utc>) -> String {
+    marked_name(live, RESTORING, now)
+}
+
+/// Whether `name` is one that [`previous_name`] gives.
+pub fn is_previous(live: &str, name: &str) -> bool {
+    is_marked(live, PREVIOUS, name)
+}
+
+/// Whether `name` is one that [`restoring_name`] gives.
+pub fn is_restoring(live: &str, name: &str) -> bool {
+    is_marked(live, RESTORING, name)
+}
+
+/// The previous databases among `databases`, newest first.
+pub fn previous_databases(live: &str, databases: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = databases.iter().filter(|name| is_previous(live, name)).cloned().collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found
+}
+
+fn base<'a>(live: &'a str, mark: &str) -> &'a str {
+    let mut end = live.len().min(MAX_NAME - mark.len() - TIME_LENGTH);
+    while !live.is_char_boundary(end) {
+        end -= 1;
+    }
+    &live[..end]
+}
+
+fn marked_name(live: &str, mark: &str, now: DateTime<Utc>) -> String {
+    format!("{}{mark}{}", base(live, mark), now.format(TIME_FORMAT))
+}
+
+fn is_marked(live: &str, mark: &str, name: &str) -> bool {
+    let time = name.strip_prefix(base(live, mark)).and_then(|rest| rest.strip_prefix(mark));
+    time.is_some_and(|time| {
+        time.len() == TIME_LENGTH
+            && time.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
+    })
+}
+
+/// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction.
+pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<()> {
+    let before = database_oid(server, incoming)?;
+    let fence = format!("pgbackup fence {}", std::process::id());
+    std::thread::scope(|scope| {
+        let evictor = scope.spawn(|| server.execute_always(MAINTENANCE_DATABASE, &eviction_script(live, incoming, &fence)));
+        let renamed = server.execute_always(MAINTENANCE_DATABASE, &rename_script(live, incoming, kept, &fence));
+        let evicted = evictor.join();
+        if let Err(error) = renamed {
+            // The connection may have broken after the commit: the server knows.
+            if database_oid(server, live).is_ok_and(|now| now == before) {
+                return Ok(());
+            }
+            let reason = match evicted {
+                Ok(Err(eviction)) => format!("{error} (and ending its sessions: {eviction})"),
+                _ => error.to_string(),
+            };
+            return Err(Failure::tool(format!("the databases could not be swapped: {reason}"))
+                .hint("the live database is as it was; try the same command again")
+                .into());
+        }
+        Ok(())
+    })
+}
+
+fn database_oid(server: &Server<'_>, name: &str) -> Result<u32> {
+    let question = format!("select oid::text from pg_database where datname = {};\n", literal(name));
+    let answer = server.execute_always(MAINTENANCE_DATABASE, &question)?;
+    String::from_utf8_lossy(&answer)
+        .trim()
+        .parse()
+        .map_err(|_| Failure::failed(format!("database {name} is not there any more")).into())
+}
+
+/// Waits for the evictor, then renames both or neither.
+fn rename_script(live: &str, incoming: &str, kept: &str, fence: &str) -> String {
+    let (live, incoming, kept) = (identifier(live), identifier(incoming), identifier(kept));
+    let fence = literal(fence);
+    format!(
+        "do $$ begin for i in 1..500 loop
+  perform pg_stat_clear_snapshot();
+  exit when exists (select from pg_stat_activity where application_name = {fence});
+  perform pg_sleep(0.01);
+end loop; end $$;
+set lock_timeout = '30s';
+begin;
+alter database {live} rename to {kept};
+alter database {incoming} rename to {live};
+commit;
+"
+    )
+}
+
+/// Ends the sessions of both databases while the rename holds its lock, until the names have changed.
+fn eviction_script(live: &str, incoming: &str, fence: &str) -> String {
+    let (live, incoming, fence) = (literal(live), literal(incoming), literal(fence));
+    format!(
+        "set application_name = {fence};
+do $$ declare live oid; incoming oid; begin
+  select oid into live from pg_database where datname = {live};
+  select oid into incoming from pg_database where datname = {incoming};
+  for i in 1..8000 loop
+    perform pg_stat_clear_snapshot();
+    exit when not exists (select from pg_database where oid = live and datname = {live});
+    if exists (select from pg_locks where locktype = 'object' and classid = 'pg_database'::regclass
+        and objid in (live, incoming) and mode = 'AccessExclusiveLock' and granted) then
+      perform pg_terminate_backend(pid) from pg_stat_activity where datid in (live, incoming);
+    end if;
+    perform pg_sleep(0.005);
+  end loop;
+end $$;
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    #[test]
+    fn names_say_when_and_are_known_again() {
+        let now = Utc.with_ymd_and_hms(2026, 11, 23, 11, 52, 48).unwrap();
+        assert_eq!(previous_name("happycows_db", now), "happycows_db_previous_20261123_115248");
+        let long = "ä".repeat(31);
+        for live in ["happycows_db", "x", long.as_str()] {
+            let (previous, restoring) = (previous_name(live, now), restoring_name(live, now));
+            assert!(previous.len() <= MAX_NAME && restoring.len() <= MAX_NAME);
+            assert!(is_previous(live, &previous) && is_restoring(live, &restoring));
+            assert!(!is_restoring(live, &previous) && !is_previous(live, live));
+        }
+        for other in ["happycows_db_previous_", "happycows_db_previous_20261123-115248", "happycows_db_previous_x0261123_115248",
+            "other_previous_20261123_115248"]
+        {
+            assert!(!is_previous("happycows_db", other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Reading `toc.dat`, the table of contents that `pg_dump -Fd` writes: which object is in which file, word for word.
+//!
+//! `pg_restore --list` prints the same, but with names that cannot be told apart from their surroundings. The format is
+//! that of `ReadHead` and `ReadToc` in Postgres' `src/bin/pg_dump/pg_backup_archiver.c`, versions 1.12 (Postgres 9.0)
+//! to 1.16 (17 and 18).
+
+use std::fmt;
+
+/// What `pg_dump` says of the whole dump, and its objects in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toc {
+    pub database: String,
+    pub server_version: String,
+    pub dump_version: String,
+    pub entries: Vec<Entry>,
+}
+
+/// One object of the dump.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    pub dump_id: i64,
+    pub has_data: bool,
+    /// The object's kind: `TABLE`, `TABLE DATA`, `SEQUENCE SET`, `ACL`, `COMMENT`, …
+    pub kind: String,
+    pub schema: String,
+    pub name: String,
+    pub owner: String,
+    pub definition: String,
+    pub copy_statement: String,
+    pub table_access_method: String,
+    /// The data file's name without its compression suffix; empty when there is none.
+    pub file_name: String,
+}
+
+/// What is wrong with `toc.dat`, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TocError {
+    pub offset: usize,
+    pub what: String,
+}
+
+impl fmt::Display for TocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the dump's table of contents cannot be read at byte {}: {}", self.offset, self.what)
+    }
+}
+
+impl std::error::Error for TocError {}
+
+const OLDEST: (u8, u8) = (1, 12);
+const NEWEST: (u8, u8) = (1, 16);
+
+/// Reads a whole `toc.dat`. Everything must be understood, to the last byte.
+pub fn parse(bytes: &[u8]) -> Result<Toc, TocError> {
+    let mut reader = Reader { bytes, offset: 0, int_size: 4, version: NEWEST };
+    let mut toc = reader.head()?;
+    let count = reader.int()?;
+    for _ in 0..count {
+        toc.entries.push(reader.entry()?);
+    }
+    if reader.offset != bytes.len() {
+        return reader.fail("there is something behind its end");
+    }
+    Ok(toc)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    int_size: usize,
+    version: (u8, u8),
+}
+
+impl Reader<'_> {
+    fn head(&mut self) -> Result<Toc, TocError> {
+        if self.take(5)? != b"PGDMP" {
+            self.offset = 0;
+            return self.fail("it does not begin with PGDMP");
+        }
+        self.version = (self.byte()?, self.byte()?);
+        let _revision = self.byte()?;
+        if self.version < OLDEST || self.version > NEWEST {
+            let (major, minor) = self.version;
+            return self.fail(&format!("its format {major}.{minor} is not one that this pgbackup knows"));
+        }
+        self.int_size = usize::from(self.byte()?);
+        if !(1..=8).contains(&self.int_size) {
+            return self.fail("its integers have an impossible size");
+        }
+        let _offset_size = self.byte()?;
+        let _format = self.byte()?;
+        if self.version >= (1, 15) {
+            let _compression_algorithm = self.byte()?;
+        } else {
+            let _compression_level = self.int()?;
+        }
+        for _time_part in 0..7 {
+            self.int()?;
+        }
+        let (database, server_version, dump_version) = (self.text()?, self.text()?, self.text()?);
+        Ok(Toc { database, server_version, dump_version, entries: Vec::new() })
+    }
+
+    fn entry(&mut self) -> Result<Entry, TocError> {
+        let mut entry = Entry { dump_id: self.int()?, has_data: self.int()? != 0, ..Entry::default() };
+        let _table_oid = self.text()?;
+        let _oid = self.text()?;
+        entry.name = self.text()?;
+        entry.kind = self.text()?;
+        let _section = self.int()?;
+        entry.definition = self.text()?;
+        let _drop_statement = self.text()?;
+        entry.copy_statement = self.text()?;
+        entry.schema = self.text()?;
+        let _tablespace = self.text()?;
+        if self.version >= (1, 14) {
+            entry.table_access_method = self.text()?;
+        }
+        if self.version >= (1, 16) {
+            let _relation_kind = self.int()?;
+        }
+        entry.owner = self.text()?;
+        let _with_oids = self.text()?;
+        while self.optional_text()?.is_some() {} // Dependencies: dump ids, ended by a null.
+        entry.file_name = self.text()?;
+        Ok(entry)
+    }
+
+    /// A sign byte, then `int_size` bytes, the lowest first (`WriteInt`).
+    fn int(&mut self) -> Result<i64, TocError> {
+        let negative = self.byte()? != 0;
+        let size = self.int_size;
+        let value = self.take(size)?.iter().rev().try_fold(0i64, |value, byte| {
+            value.checked_mul(256).map(|value| value | i64::from(*byte))
+        });
+        match value {
+            Some(value) if negative => Ok(-value),
+            Some(value) => Ok(value),
+            None => self.fail("a number is too large"),
+        }
+    }
+
+    /// A length, then that many bytes; a negative length is a null (`WriteStr`).
+    fn optional_text(&mut self) -> Result<Option<String>, TocError> {
+        let length = self.int()?;
+        let Ok(length) = usize::try_from(length) else { return Ok(None) };
+        // Lossy only for databases in other encodings than UTF-8; both sides of every comparison lose the same.
+        Ok(Some(String::from_utf8_lossy(self.take(length)?).into_owned()))
+    }
+
+    fn text(&mut self) -> Result<String, TocError> {
+        Ok(self.optional_text()?.unwrap_or_default())
+    }
+
+    fn byte(&mut self) -> Result<u8, TocError> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn take(&mut self, count: usize) -> Result<&[u8], TocError> {
+        match self.bytes[self.offset..].get(..count) {
+            Some(taken) => {
+                self.offset += count;
+                Ok(taken)
+            }
+            None => self.fail("it ends too early"),
+        }
+    }
+
+    fn fail<T>(&self, what: &str) -> Result<T, TocError> {
+        Err(TocError { offset: self.offset, what: what.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn int(value: i32) -> Vec<u8> {
+        let mut bytes = vec![u8::from(value < 0)];
+        bytes.extend(value.unsigned_abs().to_le_bytes());
+        bytes
+    }
+
+    fn text(value: &str) -> Vec<u8> {
+        [int(i32::try_from(value.len()).unwrap()), value.as_bytes().to_vec()].concat()
+    }
+
+    /// A table of contents as Postgres 17 writes it, with one table's data.
+    fn sample() -> Vec<u8> {
+        let head = [b"PGDMP\x01\x10\x00\x04\x08\x03\x00".to_vec(), int(0).repeat(7)].concat();
+        let names = [text("db"), text("17.6"), text("17.6"), int(1)].concat();
+        let about = [int(7), int(1), text("0"), text("16385"), text("we\"ird ta\nble"), text("TABLE DATA"), int(3)];
+        let body = [text(""), text(""), text("COPY x FROM stdin;\n"), text("public"), int(-1), int(-1), int(0)];
+        let tail = [text("postgres"), text("false"), text("6"), int(-1), text("7.dat")];
+        [head, names, about.concat(), body.concat(), tail.concat()].concat()
+    }
+
+    #[test]
+    fn names_come_out_word_for_word() {
+        let toc = parse(&sample()).unwrap();
+        assert_eq!((toc.database.as_str(), toc.server_version.as_str()), ("db", "17.6"));
+        let entry = &toc.entries[0];
+        assert_eq!(entry.name, "we\"ird ta\nble");
+        assert_eq!((entry.dump_id, entry.has_data, entry.file_name.as_str()), (7, true, "7.dat"));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let whole = sample();
+        for length in 0..whole.len() {
+            assert!(parse(&whole[..length]).is_err(), "{length} bytes");
+        }
+        assert!(parse(&[whole, vec![0]].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, at in 0usize..200, flip: u8) {
+            let _ = parse(&bytes);
+            let mut changed = sample();
+            let at = at % changed.len();
+            changed[at] ^= flip;
+            let _ = parse(&changed);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The only module that prints: dokku's line styles, failures, progress, confirmation, JSON.
+//!
+//! Results go to stdout, everything else to stderr.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this file prints")]
+
+pub mod table;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::environment::Environment;
+use crate::error::{self, Failure, Kind};
+use crate::progress::Progress;
+use crate::units;
+
+/// How often long work says how far it is where nobody watches a bar.
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+/// A bar that would be gone at once is not drawn.
+const BAR_AFTER: Duration = Duration::from_millis(700);
+
+/// Where and how to print.
+#[derive(Debug)]
+pub struct Ui {
+    quiet: bool,
+    force: bool,
+    colors: bool,
+    bars: bool,
+    current: Mutex<Current>,
+}
+
+/// The step that is going on.
+#[derive(Debug)]
+struct Current {
+    since: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Ui {
+    pub fn new(environment: &Environment, quiet: bool, force: bool) -> Self {
+        let now = Instant::now();
+        Ui {
+            quiet: quiet || environment.quiet,
+            force: force || environment.force,
+            colors: !environment.no_color && io::stdout().is_terminal(),
+            bars: io::stderr().is_terminal(),
+            current: Mutex::new(Current { since: now, told: now, bar: None }),
+        }
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A heading among results: `=====> text`.
+    pub fn heading(&self, text: &str) {
+        self.result(&format!("=====> {text}"));
+    }
+
+    /// A result, indented as dokku does: 7 spaces.
+    pub fn detail(&self, text: &str) {
+        self.result(&format!("       {text}"));
+    }
+
+    /// A line on stdout. A reader that went away (`| head`) is no failure of ours.
+    pub fn result(&self, text: &str) {
+        let _ = writeln!(io::stdout(), "{}", printable(text));
+    }
+
+    /// A result that must arrive as it is: JSON.
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)?;
+        let _ = writeln!(io::stdout(), "{text}");
+        Ok(())
+    }
+
+    /// `text` in bold green or bold red where colours are wanted.
+    pub fn mark(&self, good: bool, text: &str) -> String {
+        if !self.colors {
+            return text.to_owned();
+        }
+        let code = if good { "1;32" } else { "1;31" };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// What goes wrong: one sentence, a tool's own words, a hint.
+    pub fn failure(&self, error: &anyhow::Error) {
+        self.clear_bar();
+        eprintln!(" !     {}", printable(&format!("{error:#}")));
+        let Some(failure) = error::failure_in(error) else { return };
+        for line in &failure.details {
+            eprintln!("         {}", printable(line));
+        }
+        if let Some(hint) = &failure.hint {
+            eprintln!("       {}", printable(hint));
+        }
+    }
+
+    /// A command line that was not understood, or a question for help or version.
+    pub fn usage(&self, wrong: &clap::Error) -> ExitCode {
+        use clap::error::ErrorKind;
+        if matches!(wrong.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            self.result(wrong.to_string().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        let text = wrong.to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        eprintln!(" !     {}", printable(&first));
+        for line in lines.filter(|line| !line.contains("try '--help'")) {
+            eprintln!("       {}", printable(line.trim_end()));
+        }
+        ExitCode::from(Kind::Usage.exit_code())
+    }
+
+    /// Asks to type `word`, as dokku's own destructive commands do. `--force` answers for the user.
+    pub fn confirm(&self, warning: &str, word: &str) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        eprintln!(" !     {}", printable(warning));
+        eprintln!(" !     To proceed, type \"{word}\"");
+        eprint!("> ");
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line)?;
+        if line.trim() == word {
+            return Ok(());
+        }
+        let message = if line.is_empty() { "not confirmed: there is nobody to ask" } else { "not confirmed" };
+        Err(Failure::refused(message).hint("nothing was changed; --force goes on without asking").into())
+    }
+
+    fn say(&self, prefix: &str, text: &str) {
+        self.clear_bar();
+        // Nobody reads it any more: interrupt.rs notices and stops the work.
+        let _ = writeln!(io::stderr(), "{prefix}{}", printable(text));
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear_bar(&self) {
+        if let Some(bar) = self.current().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Ui {
+    fn step(&self, text: &str) {
+        if !self.quiet {
+            self.say("-----> ", text);
+        }
+        let now = Instant::now();
+        *self.current() = Current { since: now, told: now, bar: None };
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say("       ", text);
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.say(" !     ", text);
+    }
+
+    fn bytes(&self, done: u64, total: Option<u64>) {
+        if self.quiet {
+            return;
+        }
+        let mut current = self.current();
+        let elapsed = current.since.elapsed();
+        if self.bars {
+            if elapsed > BAR_AFTER {
+                let bar = current.bar.get_or_insert_with(|| new_bar(total));
+                bar.set_position(done);
+            }
+        } else if current.told.elapsed() > PROGRESS_EVERY {
+            current.told = Instant::now();
+            drop(current);
+            self.say("       ", &progress_line(done, total, elapsed));
+        }
+    }
+
+    fn done(&self) {
+        self.clear_bar();
+    }
+}
+
+fn new_bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => {
+            (ProgressBar::new(total), "       {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left")
+        }
+        None => (ProgressBar::new_spinner(), "       {spinner} {decimal_bytes} {decimal_bytes_per_sec}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// `1.2 GB of about 3.4 GB, 95.0 MB/s, about 24 s left`.
+fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let rate = done * 1000 / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate_text = format!("{}/s", units::bytes(rate));
+    match total {
+        Some(total) if total > done && rate > 0 => {
+            let left = units::duration(Duration::from_secs((total - done) / rate));
+            format!("{} of about {}, {rate_text}, about {left} left", units::bytes(done), units::bytes(total))
+        }
+        _ => format!("{}, {rate_text}", units::bytes(done)),
+    }
+}
+
+/// Text of others (notes, names, tools' words) without what could steer a terminal.
+pub fn printable(text: &str) -> String {
+    // Our own colours are the only escape sequences that may pass.
+    const OWN: [&str; 3] = ["\u{1b}[1;32m", "\u{1b}[1;31m", "\u{1b}[0m"];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let own = OWN.iter().find(|code| rest.starts_with(**code));
+        let length = own.map_or(first.len_utf8(), |code| code.len());
+        if own.is_some() || first == '\n' || !first.is_control() {
+            out.push_str(&rest[..length]);
+        } else {
+            out.extend(first.escape_default());
+        }
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// Prints a command line that is about to be run (`--trace`).
+pub fn trace(line: &str) {
+    let _ = writeln!(io::stderr(), " ?     {}", printable(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_are_never_printed_raw() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{7}"), "a\\u{1b}[2Jb\\r\\u{7}");
+        assert_eq!(printable("\u{1b}[1;31mBAD\u{1b}[0m\nnext ä"), "\u{1b}[1;31mBAD\u{1b}[0m\nnext ä");
+    }
+
+    #[test]
+    fn progress_says_rate_and_time_left() {
+        let line = progress_line(1_000_000_000, Some(3_000_000_000), Duration::from_secs(10));
+        assert_eq!(line, "1.0 GB of about 3.0 GB, 100.0 MB/s, about 20 s left");
+        assert_eq!(progress_line(0, None, Duration::ZERO), "0 B, 0 B/s");
+    }
+}

@@ -1,0 +1,92 @@
+//! Sizes, durations, ages and counts as a person reads them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// `1.4 GB`, in powers of 1000 as `df -H` and disk makers count.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (count, 0);
+    let mut rest = 0;
+    while value >= 1000 && unit < UNITS.len() - 1 {
+        rest = value % 1000;
+        value /= 1000;
+        unit += 1;
+    }
+    if unit == 0 { format!("{value} B") } else { format!("{value}.{} {}", rest / 100, UNITS[unit]) }
+}
+
+/// `15,230,111`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 table`, `2 tables`.
+pub fn plural(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number))
+}
+
+/// `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `3 hours ago`, `in the future` for a clock that was set back.
+pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let age = now - then;
+    if age < TimeDelta::seconds(-60) {
+        return "in the future".to_owned();
+    }
+    let seconds = age.num_seconds().max(0).unsigned_abs();
+    let (number, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        86_400..5_184_000 => (seconds / 86_400, "day"),
+        5_184_000..63_072_000 => (seconds / 2_592_000, "month"),
+        _ => (seconds / 31_536_000, "year"),
+    };
+    format!("{} ago", plural(number, unit))
+}
+
+/// `2026-11-23 12:05:01 UTC`.
+pub fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_counts_read_well() {
+        assert_eq!([0, 999, 1000, 1_449_999_999].map(bytes), ["0 B", "999 B", "1.0 kB", "1.4 GB"]);
+        assert_eq!([0, 999, 1000, 15_230_111].map(count), ["0", "999", "1,000", "15,230,111"]);
+        assert_eq!(plural(1, "table"), "1 table");
+    }
+
+    #[test]
+    fn ages_and_durations_read_well() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let ages = [-600, 5, 60, 7200, 90_000, 6_000_000].map(|age| ago(now - TimeDelta::seconds(age), now));
+        assert_eq!(ages, ["in the future", "just now", "1 minute ago", "2 hours ago", "1 day ago", "2 months ago"]);
+        let spans = [800, 42_000, 200_000, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(spans, ["0.8 s", "42 s", "3 min 20 s", "2 h 5 min"]);
+    }
+}

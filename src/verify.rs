@@ -1,0 +1,330 @@
+//! Verifying a backup: its files, then what is in them, then what a real restore gives.
+
+mod drill;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::catalog::Backup;
+use crate::digest::{Content, Depth, Digester, FileDigest, Treatment, sha256_hex};
+use crate::dokku::Service;
+use crate::files;
+use crate::fingerprint::{Fingerprint, SequenceValue, TableSum};
+use crate::host::Host;
+use crate::layout;
+use crate::lock::BackupLock;
+use crate::manifest::{self, Level, Verified, read_manifest_bytes};
+use crate::restore;
+use crate::toc::Toc;
+
+/// One thing that is not as the backup says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `table public.cows`, `dump/7.dat.zst`, `schema`.
+    pub subject: String,
+    pub what: String,
+}
+
+impl Problem {
+    fn new(subject: impl Into<String>, what: impl Into<String>) -> Self {
+        Problem { subject: subject.into(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.what)
+    }
+}
+
+/// A table as it should be and as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableResult {
+    pub name: String,
+    pub expected_rows: u64,
+    pub found_rows: Option<u64>,
+    pub same: bool,
+}
+
+/// Something that was compared as a whole: files, sequences, the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    pub name: &'static str,
+    pub compared: String,
+    pub good: bool,
+}
+
+/// Everything that a verification found.
+#[derive(Debug)]
+pub struct VerifyReport {
+    pub backup: String,
+    pub level: Level,
+    pub checks: Vec<CheckResult>,
+    pub tables: Vec<TableResult>,
+    pub problems: Vec<Problem>,
+    pub duration: Duration,
+}
+
+impl VerifyReport {
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The report on a folder that is not whole enough to look into.
+    pub fn broken(name: &str, level: Level, why: &str) -> Self {
+        VerifyReport {
+            backup: name.to_owned(),
+            level,
+            checks: Vec::new(),
+            tables: Vec::new(),
+            problems: vec![Problem::new("backup", why)],
+            duration: Duration::ZERO,
+        }
+    }
+
+    fn check(&mut self, name: &'static str, compared: impl Into<String>, problems: Vec<Problem>) {
+        self.checks.push(CheckResult { name, compared: compared.into(), good: problems.is_empty() });
+        self.problems.extend(problems);
+    }
+}
+
+/// Verifies `backup` at `level` and keeps the result beside it.
+pub fn verify(host: &Host<'_>, service: &Service, backup: &Backup, level: Level, jobs: usize) -> Result<VerifyReport> {
+    let started = Instant::now();
+    let _reading: BackupLock = restore::keep(backup)?;
+    let name = backup.id.to_string();
+    let mut report = VerifyReport::broken(&name, level, "");
+    report.problems.clear();
+    host.progress.step(&format!("Verifying {name} of {} ({})", service.name, level.as_str()));
+    let depth = if level == Level::Quick { Depth::Checksum } else { Depth::Content };
+    let digests = check_against_checksums(host, backup, depth, &mut report)?;
+    if level >= Level::Archive && report.is_good() {
+        if let Some((toc, expected)) = check_archive(backup, &digests, &mut report) {
+            if level == Level::Drill && report.is_good() {
+                drill::drill(host, service, backup, (&toc, &expected), jobs, &mut report)?;
+            }
+        }
+    }
+    host.progress.done();
+    report.duration = started.elapsed();
+    remember(host, backup, &report)?;
+    Ok(report)
+}
+
+/// The files of a backup against its `SHA256SUMS`: what a restore checks first.
+pub fn check_files(host: &Host<'_>, backup: &Backup) -> Result<Vec<Problem>> {
+    let _reading = restore::keep(backup)?;
+    let mut report = VerifyReport::broken("", Level::Quick, "");
+    report.problems.clear();
+    check_against_checksums(host, backup, Depth::Checksum, &mut report)?;
+    host.progress.done();
+    Ok(report.problems)
+}
+
+/// Reads every file once. Missing, additional and changed files are problems; so is what cannot be read.
+fn check_against_checksums(
+    host: &Host<'_>,
+    backup: &Backup,
+    depth: Depth,
+    report: &mut VerifyReport,
+) -> Result<Vec<FileDigest>> {
+    let mut problems = Vec::new();
+    let sums = manifest::read_checksums(&backup.folder);
+    let present = files::plain_files(&backup.folder);
+    let (sums, mut present) = match (sums, present) {
+        (Ok(sums), Ok(present)) => (sums, present),
+        (sums, present) => {
+            let reasons = [sums.err(), present.err()].into_iter().flatten();
+            problems.extend(reasons.map(|error| Problem::new("files", format!("{error:#}"))));
+            report.check("files", "not readable", problems);
+            return Ok(Vec::new());
+        }
+    };
+    present.retain(|(name, _)| name != layout::CHECKSUMS && !name.starts_with(layout::VERIFIED) && name != ".verified.toml.new");
+    let names: BTreeSet<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
+    let expected: BTreeMap<&str, &str> = sums.iter().map(|sum| (sum.name.as_str(), sum.sha256.as_str())).collect();
+    problems.extend(expected.keys().filter(|name| !names.contains(*name)).map(|name| Problem::new(*name, "is missing")));
+    problems.extend(names.iter().filter(|name| !expected.contains_key(*name)).map(|name| {
+        Problem::new(*name, "is not one of the backup's files")
+    }));
+    let total: u64 = present.iter().map(|(_, size)| size).sum();
+    present.retain(|(name, _)| expected.contains_key(name.as_str()));
+    // The longest first, so that no thread is left alone with one at the end.
+    present.sort_by(|a, b| b.1.cmp(&a.1));
+    let digester = Digester::start(&backup.folder, Treatment::reading(depth, host.dokku.environment().cores));
+    present.iter().for_each(|(name, _)| digester.submit(name.clone()));
+    let digests = digester.finish(|done| {
+        host.progress.bytes(done, Some(total));
+        host.check()
+    })?;
+    for digest in &digests {
+        if expected.get(digest.name.as_str()) != Some(&digest.sha256.as_str()) {
+            problems.push(Problem::new(&digest.name, "its content changed (the SHA-256 differs)"));
+        }
+        if let Content::Damaged(why) = &digest.content {
+            problems.push(Problem::new(&digest.name, format!("it cannot be decompressed to its end: {why}")));
+        }
+    }
+    report.check("files", format!("{} files, sizes and SHA-256", expected.len()), problems);
+    Ok(digests)
+}
+
+/// What the files hold against what the backup says they hold.
+fn check_archive(backup: &Backup, digests: &[FileDigest], report: &mut VerifyReport) -> Option<(Toc, Fingerprint)> {
+    let read = || -> Result<(Toc, Fingerprint, Fingerprint)> {
+        let toc = manifest::read_toc(&backup.folder)?;
+        let found = Fingerprint::assemble(&toc, digests)?;
+        Ok((toc, manifest::read_fingerprint(&backup.folder)?, found))
+    };
+    match read() {
+        Err(error) => {
+            report.check("archive", "not readable", vec![Problem::new("archive", format!("{error:#}"))]);
+            None
+        }
+        Ok((toc, expected, found)) => {
+            compare(&expected, &found, "archive", report);
+            let stated = &backup.manifest.contents;
+            let counts = (stated.tables, stated.rows, stated.sequences, stated.large_objects);
+            let held = (found.tables.len(), found.rows(), found.sequences.len(), found.large_objects.count);
+            if counts != held {
+                report.problems.push(Problem::new("manifest", "its counts are not those of the archive"));
+            }
+            Some((toc, expected))
+        }
+    }
+}
+
+/// Compares two fingerprints. The tables of the last comparison are the ones that the report shows.
+fn compare(expected: &Fingerprint, found: &Fingerprint, place: &'static str, report: &mut VerifyReport) {
+    let mut problems = Vec::new();
+    report.tables = compare_tables(&expected.tables, &found.tables, &mut problems);
+    let rows = crate::units::count(expected.rows());
+    report.check(place, format!("{} tables, {rows} rows, every row's content", expected.tables.len()), problems);
+    report.check(
+        "sequences",
+        format!("{} values", expected.sequences.len()),
+        compare_sequences(&expected.sequences, &found.sequences),
+    );
+    let (wanted, got) = (&expected.large_objects, &found.large_objects);
+    let mut problems = Vec::new();
+    if wanted.count != got.count {
+        problems.push(Problem::new("large objects", format!("{} expected, {} found", wanted.count, got.count)));
+    } else if wanted != got {
+        problems.push(Problem::new("large objects", "content differs"));
+    }
+    report.check("large objects", format!("{} objects, {} bytes", wanted.count, wanted.bytes), problems);
+    if place == "archive" {
+        let differs = expected.schema != found.schema;
+        let problem = || Problem::new("schema", "the table of contents is not the one that was fingerprinted");
+        report.check("schema", "all definitions", differs.then(problem).into_iter().collect());
+    }
+}
+
+fn compare_tables(expected: &[TableSum], found: &[TableSum], problems: &mut Vec<Problem>) -> Vec<TableResult> {
+    let key = |table: &TableSum| (table.schema.clone(), table.name.clone());
+    let by_name: BTreeMap<_, &TableSum> = found.iter().map(|table| (key(table), table)).collect();
+    let wanted: BTreeSet<_> = expected.iter().map(key).collect();
+    for table in found.iter().filter(|table| !wanted.contains(&key(table))) {
+        problems.push(Problem::new(format!("table {}.{}", table.schema, table.name), "is there and should not be"));
+    }
+    let result = |table: &TableSum| {
+        let other = by_name.get(&key(table));
+        let what = match other {
+            None => Some("is missing".to_owned()),
+            Some(other) if other.rows != table.rows => {
+                Some(format!("{} rows expected, {} found", table.rows, other.rows))
+            }
+            Some(other) if other.hash != table.hash => Some(format!("content differs ({} rows)", table.rows)),
+            Some(_) => None,
+        };
+        let name = format!("{}.{}", table.schema, table.name);
+        let same = what.is_none();
+        problems.extend(what.map(|what| Problem::new(format!("table {name}"), what)));
+        TableResult { name, expected_rows: table.rows, found_rows: other.map(|other| other.rows), same }
+    };
+    expected.iter().map(result).collect()
+}
+
+fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec<Problem> {
+    let key = |value: &SequenceValue| (value.schema.clone(), value.name.clone());
+    let by_name: BTreeMap<_, &SequenceValue> = found.iter().map(|value| (key(value), value)).collect();
+    let wanted: BTreeSet<_> = expected.iter().map(key).collect();
+    let mut problems = Vec::new();
+    for value in expected {
+        let subject = format!("sequence {}.{}", value.schema, value.name);
+        match by_name.get(&key(value)) {
+            None => problems.push(Problem::new(subject, "is missing")),
+            Some(other) if (other.value, other.called) != (value.value, value.called) => {
+                problems.push(Problem::new(subject, format!("{} expected, {} found", value.value, other.value)));
+            }
+            Some(_) => {}
+        }
+    }
+    let added = found.iter().filter(|value| !wanted.contains(&key(value)));
+    let problem = |value: &SequenceValue| {
+        Problem::new(format!("sequence {}.{}", value.schema, value.name), "is there and should not be")
+    };
+    problems.extend(added.map(problem));
+    problems
+}
+
+/// Problems kept in `verified.toml`: enough to know what is wrong.
+const REMEMBERED: usize = 10;
+
+/// Keeps the result, unless a closer look that was good too is on record already.
+fn remember(host: &Host<'_>, backup: &Backup, report: &VerifyReport) -> Result<()> {
+    let Ok(manifest) = read_manifest_bytes(&backup.folder) else { return Ok(()) };
+    let closer = backup.verified.as_ref().is_some_and(|last| last.good && last.level > report.level);
+    if report.is_good() && closer {
+        return Ok(());
+    }
+    let record = Verified {
+        at: host.now,
+        level: report.level,
+        good: report.is_good(),
+        duration_seconds: report.duration.as_secs(),
+        problems: report.problems.iter().take(REMEMBERED).map(ToString::to_string).collect(),
+        manifest_sha256: sha256_hex(&manifest),
+    };
+    record.write(&backup.folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, rows: u64, hash: &str) -> TableSum {
+        TableSum { schema: "public".into(), name: name.into(), rows, hash: hash.into() }
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let expected = [table("a", 1, "x"), table("b", 2, "x"), table("c", 3, "x"), table("d", 4, "x")];
+        let found = [table("a", 1, "x"), table("b", 1, "x"), table("c", 3, "y"), table("e", 0, "x")];
+        let mut problems = Vec::new();
+        let results = compare_tables(&expected, &found, &mut problems);
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "table public.e: is there and should not be",
+                "table public.b: 2 rows expected, 1 found",
+                "table public.c: content differs (3 rows)",
+                "table public.d: is missing"
+            ]
+        );
+        assert_eq!(results.iter().map(|result| result.same).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn sequences_differ_by_value_and_by_having_been_called() {
+        let value = |value, called| SequenceValue { schema: "s".into(), name: "n".into(), value, called };
+        assert!(compare_sequences(&[value(1, true)], &[value(1, true)]).is_empty());
+        assert_eq!(compare_sequences(&[value(1, true)], &[value(1, false)]).len(), 1);
+        assert_eq!(compare_sequences(&[value(1, true)], &[]).len(), 1);
+        assert_eq!(compare_sequences(&[], &[value(1, true)]).len(), 1);
+    }
+}

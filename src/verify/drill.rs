@@ -1,0 +1,222 @@
+//! The drill: a real restore into a throwaway server of the same image, dumped again and compared.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::{Problem, VerifyReport, compare};
+use crate::catalog::Backup;
+use crate::docker::{ContainerGuard, JobContainer};
+use crate::dokku::Service;
+use crate::dump::{DumpJob, dump};
+use crate::error::Failure;
+use crate::files;
+use crate::fingerprint::Fingerprint;
+use crate::host::Host;
+use crate::likeness;
+use crate::lock::BackupLock;
+use crate::postgres::{self, MAINTENANCE_DATABASE};
+use crate::restore;
+use crate::schema;
+use crate::server::Server;
+use crate::toc::Toc;
+
+/// `/dev/shm` of the throwaway server: docker's 64 MiB break parallel index builds.
+const SHM_SIZE: u64 = 1 << 30;
+/// initdb and the start of a server take a second or two; a loaded machine gets this long.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// Uncompressed when there is room: its files live only until they are digested.
+const NO_COMPRESSION: &str = "0";
+
+/// Makes a server in the container's own layer. The arguments are settings, given by us.
+const SERVER_SCRIPT: &str = "\
+set -e
+initdb --pgdata=/tmp/pgbackup-drill --username=postgres --auth=trust --no-sync >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log; exit 1; }
+exec postgres -D /tmp/pgbackup-drill \"$@\"
+";
+
+/// Restores `backup`, dumps the result, and adds every difference from `expected` to the report.
+pub fn drill(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    (toc, expected): (&Toc, &Fingerprint),
+    jobs: usize,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let scratch = Scratch::begin(host, service, backup)?;
+    host.progress.step("Starting a throwaway server");
+    let container = start_server(host, service, backup, &scratch, jobs)?;
+    let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;
+    let server = Server::throwaway(host.docker, info, container.name(), service);
+    let facts = await_facts(host, &server)?;
+    let missing = likeness::missing_extensions(&backup.manifest.database.extensions, &facts);
+    if !missing.is_empty() {
+        let what = format!("the image {} lacks the extension {}", backup.manifest.server.image, missing.join(", "));
+        report.check("restore", "into a throwaway server", vec![Problem::new("restore", what)]);
+        return Ok(());
+    }
+    restore::create_roles(&server, &backup.folder, &facts)?;
+    let database = &backup.manifest.database.name;
+    if facts.databases.contains(database) {
+        server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, database))?;
+    }
+    host.progress.step("Restoring into it");
+    let command = postgres::restore_command(MAINTENANCE_DATABASE, jobs, "/backup/dump", &["--create"]);
+    if let Err(error) = restore::run_pg_restore(host, &server, &backup.manifest, &backup.folder, command) {
+        host.check()?;
+        let details = crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
+        report.check("restore", "into a throwaway server", vec![Problem::new("restore", format!("{error}: {details}"))]);
+        return Ok(());
+    }
+    report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), Vec::new());
+    host.progress.step("Dumping what was restored and comparing it");
+    let roomy = files::free_space(&scratch.folder)? / 2 > backup.manifest.database.size_bytes;
+    let job = DumpJob {
+        database,
+        id: &scratch.name,
+        folder: &scratch.folder,
+        jobs,
+        compression: if roomy { NO_COMPRESSION } else { postgres::compression(facts.version_num) },
+        lc_monetary: &backup.manifest.server.lc_monetary,
+        expected: None,
+        throw_away: true,
+        only_schema: None,
+    };
+    let dumped = dump(host, &server, &job)?;
+    let found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
+    compare(expected, &found, "restored", report);
+    report.check("definitions", format!("{} objects", schema::objects(toc).len()), compare_schemas(toc, &dumped.toc));
+    Ok(())
+}
+
+/// The objects that one dump has and the other has not, or has otherwise.
+fn compare_schemas(expected: &Toc, found: &Toc) -> Vec<Problem> {
+    let (expected, found) = (schema::objects(expected), schema::objects(found));
+    let (wanted, got): (BTreeSet<_>, BTreeSet<_>) = (expected.iter().collect(), found.iter().collect());
+    let names = |objects: &[schema::SchemaObject]| -> BTreeSet<String> {
+        objects.iter().map(schema::SchemaObject::describe).collect()
+    };
+    let (wanted_names, got_names) = (names(&expected), names(&found));
+    let mut problems = Vec::new();
+    for object in wanted.difference(&got) {
+        let name = object.describe();
+        let what = if got_names.contains(&name) { "is defined otherwise" } else { "is missing" };
+        problems.push(Problem::new(name, what));
+    }
+    let added = got.difference(&wanted).map(|object| object.describe()).filter(|name| !wanted_names.contains(name));
+    problems.extend(added.map(|name| Problem::new(name, "is there and should not be")));
+    problems
+}
+
+/// A folder for the second dump, locked so that nobody takes the drill for dead.
+struct Scratch {
+    name: String,
+    folder: PathBuf,
+    _lock: BackupLock,
+}
+
+impl Scratch {
+    fn begin(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<Self> {
+        let drills = service.layout.drills();
+        files::create_private_folders(&drills)?;
+        let id = host.new_id()?;
+        let suffix = id.as_str().rsplit('-').next().unwrap_or_default();
+        let name = format!("{}-{suffix}", backup.id);
+        let folder = drills.join(&name);
+        files::create_private_folder(&folder)?;
+        let lock = BackupLock::exclusive(&folder)?.context("the drill's scratch folder is in use")?;
+        Ok(Scratch { name, folder, _lock: lock })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is named and removed by the next run.
+        let _ = files::remove_tree(&self.folder);
+    }
+}
+
+fn start_server(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    scratch: &Scratch,
+    jobs: usize,
+) -> Result<ContainerGuard> {
+    let settings = server_settings(&backup.manifest.server.shared_preload_libraries, jobs);
+    let mut command = vec!["sh".to_owned(), "-c".to_owned(), SERVER_SCRIPT.to_owned(), "server".to_owned()];
+    command.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
+    host.docker.start_detached(&JobContainer {
+        name: format!("pgbackup.{}.{}.drill", service.name, scratch.name),
+        service: service.name.to_string(),
+        backup: scratch.name.clone(),
+        image: image(host, backup)?,
+        network: "none".to_owned(),
+        user: postgres::SUPERUSER.to_owned(),
+        mounts: Vec::new(),
+        env: Vec::new(),
+        shm_size: Some(SHM_SIZE),
+        writable: true,
+        command,
+    })
+}
+
+/// The image that the backup was made with, by its id, else by its name.
+fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
+    let server = &backup.manifest.server;
+    for image in [&server.image_id, &server.image] {
+        if !image.is_empty() && host.docker.has_image(image)? {
+            return Ok(image.clone());
+        }
+    }
+    Err(Failure::refused(format!("the image {} that the backup was made with is not on this server", server.image))
+        .hint(format!("fetch it with: docker pull {}; or verify without a restore: --level archive", server.image))
+        .into())
+}
+
+/// A server that need not survive a crash and restores as fast as it can.
+fn server_settings(shared_preload_libraries: &str, jobs: usize) -> Vec<String> {
+    let mut settings: Vec<String> = [
+        "listen_addresses=localhost",
+        "unix_socket_directories=/tmp",
+        "fsync=off",
+        "full_page_writes=off",
+        "synchronous_commit=off",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+        "autovacuum=off",
+        "max_wal_size=8GB",
+        "checkpoint_timeout=1h",
+        "maintenance_work_mem=128MB",
+        "jit=off",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    settings.push(format!("max_connections={}", 2 * jobs + 20));
+    if !shared_preload_libraries.is_empty() {
+        settings.push(format!("shared_preload_libraries={shared_preload_libraries}"));
+    }
+    settings
+}
+
+/// Waits until the server answers. Asks it something useful rather than whether it is ready.
+fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<postgres::ServerFacts> {
+    let started = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        host.check()?;
+        match server.facts(MAINTENANCE_DATABASE) {
+            Ok(facts) => return Ok(facts),
+            Err(error) if started.elapsed() > START_LIMIT => return Err(error),
+            Err(_) => {}
+        }
+        let running = host.docker.container(&server.container_name)?.is_some_and(|info| info.running);
+        if !running {
+            let words = host.docker.logs(&server.container_name, 8).unwrap_or_default();
+            return Err(Failure::tool("the throwaway server did not start").details(words).into());
+        }
+    }
+}
