@@ -159,25 +159,29 @@ impl Dokku {
         Ok((output.success() && is_commit(&commit)).then_some(DeployedCode { commit, certain: false }))
     }
 
-    /// `dokku ps:stop <app>` or `ps:start`: what an operator would type, with all of dokku's own steps.
-    pub fn app_processes(&self, action: AppAction, app: &str) -> Result<()> {
-        let command = match action {
-            AppAction::Stop => "ps:stop",
-            AppAction::Start => "ps:start",
-        };
-        let output = Tool::new("dokku").args([command, app]).run_always()?;
+    /// Stops an app as `ps:stop` does (dokku's `plugins/ps`: `scheduler-stop`, then `post-stop`).
+    pub fn stop_app(&self, app: &str) -> Result<()> {
+        let scheduler = self.trigger(&["scheduler-detect", app])?;
+        let scheduler = if scheduler.trim().is_empty() { "docker-local" } else { scheduler.trim() };
+        self.trigger(&["scheduler-stop", scheduler, app])?;
+        self.trigger(&["post-stop", app])?;
+        Ok(())
+    }
+
+    /// Starts an app again; does nothing for one that was never deployed.
+    pub fn start_app(&self, app: &str) -> Result<()> {
+        self.trigger(&["app-restart", app]).map(drop)
+    }
+
+    /// Fires a trigger as dokku's own plugins do; not stopped by an interrupt, since half a stop is none.
+    fn trigger(&self, words: &[&str]) -> Result<String> {
+        let output = Tool::new("plugn").arg("trigger").args(words).run_always()?;
         if output.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let why = output.last_words(1).join("");
-        Err(Failure::tool(format!("dokku {command} {app} failed: {why}")).into())
+        Err(Failure::tool(format!("dokku's trigger {} failed: {why}", words.join(" "))).into())
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AppAction {
-    Stop,
-    Start,
 }
 
 /// dokku's rule for app names (`plugins/common`, `IsValidAppName`), without dots at the start.

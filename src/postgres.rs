@@ -76,11 +76,14 @@ fn connection_string(database: &str) -> String {
     format!("dbname='{escaped}'")
 }
 
-/// `pg_restore` of the dump in `source`, stopping at the first error.
+/// `pg_restore` of the dump in `source`, stopping at the first error. One job leaves `--single-transaction` possible.
 pub fn restore_command(database: &str, jobs: usize, source: &str, more: &[&str]) -> Vec<String> {
     let mut command = words(&["pg_restore"]);
     command.extend(connection());
-    command.extend(words(&["--jobs", &jobs.to_string(), "--exit-on-error"]));
+    command.extend(words(&["--exit-on-error"]));
+    if jobs > 1 {
+        command.extend(words(&["--jobs", &jobs.to_string()]));
+    }
     command.extend(words(more));
     command.extend([format!("--dbname={}", connection_string(database))]);
     command.push(source.to_owned());

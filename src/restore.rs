@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::catalog::{self, Backup};
-use crate::dokku::{AppAction, Service};
+use crate::dokku::Service;
 use crate::error::Failure;
 use crate::files;
 use crate::fingerprint::TableSum;
@@ -109,8 +109,8 @@ fn decide(
     Ok(RestorePlan {
         target_version: facts.version_num,
         live_size: facts.size,
-        restoring: swap::restoring_name(&target.database, host.now),
-        previous: swap::previous_name(&target.database, host.now),
+        restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
+        previous: swap::previous_name(&target.database, host.now, &facts.databases),
         dropped: swap::previous_databases(&target.database, &facts.databases),
         apps: target.links()?,
         stop_apps: options.stop_apps,
@@ -333,7 +333,7 @@ impl<'a, 'b> StoppedApps<'a, 'b> {
         for app in apps {
             host.progress.step(&format!("Stopping {app}"));
             stopped.names.push(app.clone());
-            host.dokku.app_processes(AppAction::Stop, app)?;
+            host.dokku.stop_app(app)?;
         }
         Ok(stopped)
     }
@@ -343,7 +343,7 @@ impl Drop for StoppedApps<'_, '_> {
     fn drop(&mut self) {
         for app in &self.names {
             self.host.progress.step(&format!("Starting {app}"));
-            if let Err(error) = self.host.dokku.app_processes(AppAction::Start, app) {
+            if let Err(error) = self.host.dokku.start_app(app) {
                 self.host.progress.warn(&format!("{error}; start it with: dokku ps:start {app}"));
             }
         }
@@ -373,7 +373,7 @@ pub fn undo(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
             .hint(format!("a restore keeps one; the backups are listed by: dokku pgbackup:list {}", service.name))
             .into());
     };
-    let kept = swap::previous_name(&service.database, host.now);
+    let kept = swap::previous_name(&service.database, host.now, &databases);
     let swapping = Instant::now();
     swap::swap(&server, &service.database, &restored, &kept)?;
     Ok(UndoReport { restored, kept, swap_duration: swapping.elapsed() })

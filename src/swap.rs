@@ -7,7 +7,7 @@
 //! either session dies, the transaction is undone and the live database is as it was.
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Failure;
 use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal};
@@ -20,14 +20,14 @@ const TIME_LENGTH: usize = "20261123_115248".len();
 const PREVIOUS: &str = "_previous_";
 const RESTORING: &str = "_restoring_";
 
-/// The name under which a database is kept that was live until `now`.
-pub fn previous_name(live: &str, now: DateTime<Utc>) -> String {
-    marked_name(live, PREVIOUS, now)
+/// The name under which a database is kept that was live until `now`; none of `taken`.
+pub fn previous_name(live: &str, now: DateTime<Utc>, taken: &[String]) -> String {
+    marked_name(live, PREVIOUS, now, taken)
 }
 
-/// The name of a database while it is being restored.
-pub fn restoring_name(live: &str, now: DateTime<Utc>) -> String {
-    marked_name(live, RESTORING, now)
+/// The name of a database while it is being restored; none of `taken`.
+pub fn restoring_name(live: &str, now: DateTime<Utc>, taken: &[String]) -> String {
+    marked_name(live, RESTORING, now, taken)
 }
 
 /// Whether `name` is one that [`previous_name`] gives.
@@ -55,8 +55,14 @@ fn base<'a>(live: &'a str, mark: &str) -> &'a str {
     &live[..end]
 }
 
-fn marked_name(live: &str, mark: &str, now: DateTime<Utc>) -> String {
-    format!("{}{mark}{}", base(live, mark), now.format(TIME_FORMAT))
+fn marked_name(live: &str, mark: &str, mut now: DateTime<Utc>, taken: &[String]) -> String {
+    loop {
+        let name = format!("{}{mark}{}", base(live, mark), now.format(TIME_FORMAT));
+        if !taken.contains(&name) {
+            return name;
+        }
+        now += TimeDelta::seconds(1);
+    }
 }
 
 fn is_marked(live: &str, mark: &str, name: &str) -> bool {
@@ -150,10 +156,12 @@ mod tests {
     #[test]
     fn names_say_when_and_are_known_again() {
         let now = Utc.with_ymd_and_hms(2026, 11, 23, 11, 52, 48).unwrap();
-        assert_eq!(previous_name("happycows_db", now), "happycows_db_previous_20261123_115248");
+        assert_eq!(previous_name("happycows_db", now, &[]), "happycows_db_previous_20261123_115248");
+        let taken = [previous_name("happycows_db", now, &[])];
+        assert_eq!(previous_name("happycows_db", now, &taken), "happycows_db_previous_20261123_115249");
         let long = "ä".repeat(31);
         for live in ["happycows_db", "x", long.as_str()] {
-            let (previous, restoring) = (previous_name(live, now), restoring_name(live, now));
+            let (previous, restoring) = (previous_name(live, now, &[]), restoring_name(live, now, &[]));
             assert!(previous.len() <= MAX_NAME && restoring.len() <= MAX_NAME);
             assert!(is_previous(live, &previous) && is_restoring(live, &restoring));
             assert!(!is_restoring(live, &previous) && !is_previous(live, live));

@@ -106,10 +106,15 @@ impl Ui {
     /// A command line that was not understood, or a question for help or version.
     pub fn usage(&self, wrong: &clap::Error) -> ExitCode {
         use clap::error::ErrorKind;
-        if matches!(wrong.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            self.result(wrong.to_string().trim_end());
-            return ExitCode::SUCCESS;
+        match wrong.kind() {
+            ErrorKind::DisplayHelp => self.result(wrong.to_string().trim_end()),
+            ErrorKind::DisplayVersion => self.result(concat!("pgbackup ", env!("CARGO_PKG_VERSION"))),
+            _ => return self.misunderstood(wrong),
         }
+        ExitCode::SUCCESS
+    }
+
+    fn misunderstood(&self, wrong: &clap::Error) -> ExitCode {
         let text = wrong.to_string();
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
         let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();

@@ -19,6 +19,7 @@ use crate::lock::BackupLock;
 use crate::manifest::{self, Level, Verified, read_manifest_bytes};
 use crate::restore;
 use crate::toc::Toc;
+use crate::units::plural;
 
 /// One thing that is not as the backup says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +169,7 @@ fn check_against_checksums(
             problems.push(Problem::new(&digest.name, format!("it cannot be decompressed to its end: {why}")));
         }
     }
-    report.check("files", format!("{} files, sizes and SHA-256", expected.len()), problems);
+    report.check("files", format!("{}, size and SHA-256 of each", plural(expected.len() as u64, "file")), problems);
     Ok(digests)
 }
 
@@ -186,6 +187,9 @@ fn check_archive(backup: &Backup, digests: &[FileDigest], report: &mut VerifyRep
         }
         Ok((toc, expected, found)) => {
             compare(&expected, &found, "archive", report);
+            if expected.schema != found.schema {
+                report.problems.push(Problem::new("schema", "its definitions are not the ones that were fingerprinted"));
+            }
             let stated = &backup.manifest.contents;
             let counts = (stated.tables, stated.rows, stated.sequences, stated.large_objects);
             let held = (found.tables.len(), found.rows(), found.sequences.len(), found.large_objects.count);
@@ -197,30 +201,26 @@ fn check_archive(backup: &Backup, digests: &[FileDigest], report: &mut VerifyRep
     }
 }
 
-/// Compares two fingerprints. The tables of the last comparison are the ones that the report shows.
+/// Compares two fingerprints but for the schema. The tables of the last comparison are the ones that the report shows.
 fn compare(expected: &Fingerprint, found: &Fingerprint, place: &'static str, report: &mut VerifyReport) {
     let mut problems = Vec::new();
     report.tables = compare_tables(&expected.tables, &found.tables, &mut problems);
-    let rows = crate::units::count(expected.rows());
-    report.check(place, format!("{} tables, {rows} rows, every row's content", expected.tables.len()), problems);
-    report.check(
-        "sequences",
-        format!("{} values", expected.sequences.len()),
-        compare_sequences(&expected.sequences, &found.sequences),
-    );
+    problems.extend(compare_sequences(&expected.sequences, &found.sequences));
     let (wanted, got) = (&expected.large_objects, &found.large_objects);
-    let mut problems = Vec::new();
     if wanted.count != got.count {
         problems.push(Problem::new("large objects", format!("{} expected, {} found", wanted.count, got.count)));
     } else if wanted != got {
         problems.push(Problem::new("large objects", "content differs"));
     }
-    report.check("large objects", format!("{} objects, {} bytes", wanted.count, wanted.bytes), problems);
-    if place == "archive" {
-        let differs = expected.schema != found.schema;
-        let problem = || Problem::new("schema", "the table of contents is not the one that was fingerprinted");
-        report.check("schema", "all definitions", differs.then(problem).into_iter().collect());
+    let mut compared = vec![
+        plural(expected.tables.len() as u64, "table"),
+        plural(expected.rows(), "row"),
+        plural(expected.sequences.len() as u64, "sequence"),
+    ];
+    if wanted.count > 0 {
+        compared.push(plural(wanted.count, "large object"));
     }
+    report.check(place, compared.join(", "), problems);
 }
 
 fn compare_tables(expected: &[TableSum], found: &[TableSum], problems: &mut Vec<Problem>) -> Vec<TableResult> {

@@ -121,7 +121,7 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     refuse_if_there(&server, service, &plan.schema)?;
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
     create_roles(&server, &plan.backup.folder, &facts)?;
-    let scratch_database = swap::restoring_name(&service.database, host.now);
+    let scratch_database = swap::restoring_name(&service.database, host.now, &facts.databases);
     let _scratch = NewDatabase::create(&server, &scratch_database, &facts)?;
     let work = WorkFolder::begin(service, &plan.backup.id)?;
 
@@ -219,8 +219,7 @@ fn move_schema(host: &Host<'_>, server: &Server<'_>, plan: &TablesPlan, work: &W
         only_schema: Some(&plan.schema),
     };
     dump(host, server, &job)?;
-    let mut command = postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
-    command.retain(|word| !word.starts_with("--jobs"));
+    let command = postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
     run_pg_restore(host, server, manifest, &work.folder, command)
 }
 

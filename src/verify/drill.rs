@@ -88,7 +88,7 @@ pub fn drill(
     let dumped = dump(host, &server, &job)?;
     let found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     compare(expected, &found, "restored", report);
-    report.check("definitions", format!("{} objects", schema::objects(toc).len()), compare_schemas(toc, &dumped.toc));
+    report.check("schema", crate::units::plural(schema::objects(toc).len() as u64, "definition"), compare_schemas(toc, &dumped.toc));
     Ok(())
 }
 

@@ -53,7 +53,7 @@ debian_mirror() {
       mirror+file:*) uri="$(awk '!/^#/ && NF { print $1; exit }' "${uri#mirror+file:}" 2>/dev/null || true)" ;;
     esac
     case "$uri" in
-      http://* | https://* | file:/*)
+      http://* | https://*)
         echo "${uri%/}"
         return 0
         ;;
