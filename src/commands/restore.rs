@@ -7,7 +7,7 @@ use super::App;
 use crate::cli::{Format, RestoreArgs};
 use crate::dokku::Service;
 use crate::postgres::identifier;
-use crate::restore::tables::{TablesPlan, TablesReport, plan_tables, run_tables};
+use crate::restore::tables::{ChosenTable, TablesPlan, TablesReport, plan_tables, run_tables};
 use crate::restore::{RestoreOptions, RestorePlan, RestoreReport, choose, plan_restore, run_restore};
 use crate::ui::table;
 use crate::units;
@@ -177,7 +177,7 @@ fn restore_tables(app: &App<'_>, args: &RestoreArgs, service: &Service) -> Resul
 }
 
 fn tables_view<'a>(plan: &'a TablesPlan, rows: Option<&'a Vec<u64>>) -> TablesView<'a> {
-    let table = |(at, table): (usize, &'a crate::restore::tables::ChosenTable)| TableView {
+    let table = |(at, table): (usize, &'a ChosenTable)| TableView {
         table: format!("{}.{}", table.schema, table.name),
         copy: format!("{}.{}", plan.schema, table.copy),
         rows: rows.and_then(|rows| rows.get(at)),
@@ -211,11 +211,21 @@ fn show_tables_report(app: &App<'_>, report: &TablesReport) {
         app.ui.detail(&format!("{}.{}  {}", plan.schema, table.copy, units::plural(*rows, "row")));
     }
     if let Some(table) = plan.tables.first() {
-        let (schema, name) = (identifier(&table.schema), identifier(&table.name));
-        let copy = format!("{}.{}", plan.schema, identifier(&table.copy));
         app.ui.detail(&format!("Connect with: dokku postgres:connect {}", plan.target.name));
         app.ui.detail("and copy back what you need, for example the rows that are missing now:");
-        app.ui.detail(&format!("  insert into {schema}.{name} select * from {copy} on conflict do nothing;"));
+        app.ui.detail(&format!("  {}", copy_back(&plan.schema, table)));
         app.ui.detail(&format!("When you are done: drop schema {} cascade;", plan.schema));
+    }
+}
+
+/// Generated columns cannot be written, identity columns only so.
+fn copy_back(schema: &str, table: &ChosenTable) -> String {
+    let target = format!("{}.{}", identifier(&table.schema), identifier(&table.name));
+    let source = format!("{schema}.{}", identifier(&table.copy));
+    match &table.columns {
+        Some(columns) => format!(
+            "insert into {target} ({columns}) overriding system value select {columns} from {source} on conflict do nothing;"
+        ),
+        None => format!("insert into {target} select * from {source} on conflict do nothing;"),
     }
 }

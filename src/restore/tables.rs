@@ -42,6 +42,8 @@ pub struct ChosenTable {
     pub name: String,
     /// Its name in the new schema.
     pub copy: String,
+    /// Its columns but the generated ones, quoted where necessary, in a list; `None` for a parent without own rows.
+    pub columns: Option<String>,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,8 @@ pub fn plan_tables(host: &Host<'_>, target: &Service, backup: Backup, wanted: &[
         }
         let taken = tables.iter().any(|table| table.copy == entry.name);
         let copy = if taken { format!("{}_{}", entry.schema, entry.name) } else { entry.name.clone() };
-        tables.push(ChosenTable { schema: entry.schema.clone(), name: entry.name.clone(), copy });
+        let columns = columns(&toc, entry);
+        tables.push(ChosenTable { schema: entry.schema.clone(), name: entry.name.clone(), copy, columns });
     }
     Ok(TablesPlan { schema: schema_name(&backup.id), target: target.clone(), tables, backup })
 }
@@ -83,6 +86,17 @@ fn find_table<'a>(toc: &'a Toc, asked: &str) -> Option<&'a Entry> {
         format!("{}.{}", entry.schema, entry.name) == asked || (entry.schema == "public" && entry.name == asked)
     };
     toc.entries.iter().filter(is_table).find(named)
+}
+
+/// From `COPY public.cows (id, name) FROM stdin;`.
+fn columns(toc: &Toc, table: &Entry) -> Option<String> {
+    let is_data = |entry: &&Entry| entry.kind == "TABLE DATA" && entry.schema == table.schema && entry.name == table.name;
+    let copy = &toc.entries.iter().find(is_data)?.copy_statement;
+    let target = format!("{}.{}", table.schema, table.name);
+    let list = copy.trim_end().strip_suffix(") FROM stdin;")?;
+    // Names may hold brackets themselves; the list begins behind the table's own name.
+    let behind_name = list.find(&target).map_or(0, |at| at + target.len());
+    list[behind_name..].split_once('(').map(|(_, columns)| columns.to_owned()).filter(|columns| !columns.is_empty())
 }
 
 fn unknown_table(toc: &Toc, backup: &Backup, asked: &str) -> Failure {

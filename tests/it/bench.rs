@@ -1,0 +1,262 @@
+//! The bench: a stand-in dokku with this build installed, services on real Postgres containers, and what tests ask them.
+//!
+//! Needs root, docker and the images: `tests/support/setup` provides them. Every service is destroyed when it is
+//! dropped; the world's folder stays for the next run.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Run {
+    pub line: String,
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    fn of(line: String, output: &Output) -> Self {
+        Run {
+            line,
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The run, which must have ended well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}\n{}{}", self.line, self.stdout, self.stderr);
+        self
+    }
+
+    /// The run, which must have ended with `code` and have said `words` on stderr.
+    #[track_caller]
+    pub fn fails(self, code: i32, words: &str) -> Self {
+        assert_eq!(self.code, code, "{}\n{}{}", self.line, self.stdout, self.stderr);
+        assert!(self.stderr.contains(words), "{words:?} is not in\n{}", self.stderr);
+        assert!(self.stderr.contains(" !     "), "not dokku's line style:\n{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
+    }
+
+    #[track_caller]
+    pub fn says(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "{words:?} is not in\n{}", self.stdout);
+        self
+    }
+}
+
+/// The stand-in's folder, made and furnished once for each test process.
+pub fn world() -> &'static Path {
+    static WORLD: OnceLock<PathBuf> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let root = PathBuf::from("/var/tmp/pgbackup-tests");
+        // The first command of root makes the world.
+        let made = support("dokku").env("DOKKU_STANDIN_ROOT", &root).arg("apps:list").output().unwrap();
+        assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
+        install_plugin(&root);
+        root
+    })
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn support(name: &str) -> Command {
+    Command::new(repository().join("tests/support").join(name))
+}
+
+/// The working tree's entrypoints and this build of the binary, as `plugin:install` would leave them.
+fn install_plugin(root: &Path) {
+    let plugin = root.join("plugins/available/pgbackup");
+    let _ = fs::remove_dir_all(&plugin);
+    fs::create_dir_all(plugin.join("bin")).unwrap();
+    let entrypoints = Command::new("cp")
+        .arg("--archive")
+        .args(["plugin.toml", "commands", "subcommands"].map(|name| repository().join(name)))
+        .arg(&plugin)
+        .status();
+    assert!(entrypoints.unwrap().success());
+    fs::copy(env!("CARGO_BIN_EXE_pgbackup"), plugin.join("bin/pgbackup")).unwrap();
+    let owned = Command::new("chown").args(["-R", "dokku:dokku"]).arg(&plugin).status();
+    assert!(owned.unwrap().success());
+    let enabled = root.join("plugins/enabled/pgbackup");
+    let _ = fs::remove_file(&enabled);
+    std::os::unix::fs::symlink(&plugin, enabled).unwrap();
+}
+
+/// A command of the stand-in, not yet run: for tests that kill, feed or watch it.
+pub fn dokku_command(args: &[&str]) -> Command {
+    let mut command = support("dokku");
+    command.env("DOKKU_STANDIN_ROOT", world()).args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs `dokku <args>` as root does at a shell, without a terminal and with nothing on stdin.
+pub fn dokku(args: &[&str]) -> Run {
+    Run::of(format!("dokku {}", args.join(" ")), &dokku_command(args).output().unwrap())
+}
+
+/// Runs `ssh dokku@host <line>`.
+pub fn ssh(line: &str) -> Run {
+    let output = support("dokku-ssh").env("DOKKU_STANDIN_ROOT", world()).arg(line).stdin(Stdio::null()).output();
+    Run::of(format!("ssh dokku@host {line}"), &output.unwrap())
+}
+
+pub fn docker(args: &[&str]) -> Run {
+    Run::of(format!("docker {}", args.join(" ")), &Command::new("docker").args(args).output().unwrap())
+}
+
+/// Whether this machine has the image of that major version; 18 is not to be had every day.
+pub fn has_postgres(major: u32) -> bool {
+    let found = docker(&["image", "inspect", "--format", "{{.Id}}", &format!("postgres:{major}")]).code == 0;
+    assert!(found || major == 18, "postgres:{major} is missing: run tests/support/setup");
+    if !found {
+        eprintln!("SKIPPED: there is no image postgres:{major}");
+    }
+    found
+}
+
+/// A running Postgres service that is destroyed when dropped.
+pub struct Service {
+    pub name: String,
+}
+
+impl Service {
+    /// A new one with Postgres 17; `label` goes into its name.
+    pub fn new(label: &str) -> Self {
+        Self::with(label, 17, &[])
+    }
+
+    pub fn with(label: &str, major: u32, more: &[&str]) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{}-{number}-{label}", std::process::id());
+        let version = major.to_string();
+        let args = [&["postgres:create", &name, "--image-version", &version], more].concat();
+        dokku(&args).ok();
+        Service { name }
+    }
+
+    /// The name that dokku-postgres gave its database.
+    pub fn database(&self) -> String {
+        fs::read_to_string(self.root().join("DATABASE_NAME")).unwrap().trim().to_owned()
+    }
+
+    pub fn container(&self) -> String {
+        format!("dokku.postgres.{}", self.name)
+    }
+
+    pub fn root(&self) -> PathBuf {
+        world().join("lib/services/postgres").join(&self.name)
+    }
+
+    pub fn backups(&self) -> PathBuf {
+        self.root().join("pgbackup/backups")
+    }
+
+    /// Runs SQL in the service's database; the bare answer, trimmed.
+    #[track_caller]
+    pub fn sql(&self, script: &str) -> String {
+        self.sql_in(&self.database(), script)
+    }
+
+    #[track_caller]
+    pub fn sql_in(&self, database: &str, script: &str) -> String {
+        let args = ["exec", "--interactive", &self.container(), "psql", "--username=postgres", "--no-psqlrc", "--quiet",
+            "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1", "--dbname", database];
+        let mut child = Command::new("docker")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        let run = Run::of("psql".to_owned(), &child.wait_with_output().unwrap()).ok();
+        run.stdout.trim().to_owned()
+    }
+
+    /// The names of all databases but the templates and `postgres`.
+    pub fn databases(&self) -> Vec<String> {
+        let question = "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1";
+        self.sql_in("template1", question).lines().map(str::to_owned).collect()
+    }
+
+    /// A small herd with foreign keys, an index, a sequence and a check.
+    pub fn fill(&self) -> &Self {
+        self.sql(include_str!("../data/herd.sql"));
+        self
+    }
+
+    /// Runs `dokku pgbackup:<command> <service> <args>`.
+    pub fn pgbackup(&self, command: &str, args: &[&str]) -> Run {
+        dokku(&[&[format!("pgbackup:{command}").as_str(), self.name.as_str()], args].concat())
+    }
+
+    /// Makes a backup; its id.
+    #[track_caller]
+    pub fn create(&self) -> String {
+        self.pgbackup("create", &["--quiet"]).ok().stdout.trim().to_owned()
+    }
+
+    /// The folder of a backup.
+    pub fn backup(&self, id: &str) -> PathBuf {
+        self.backups().join(id)
+    }
+
+    /// The files of a backup, relative to its folder, sorted.
+    pub fn files(&self, id: &str) -> Vec<String> {
+        let listed = Command::new("find").arg(self.backup(id)).args(["-type", "f", "-printf", "%P\n"]).output().unwrap();
+        let mut names: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// What must be there after every command, however it ended: no container, no scratch folder, no half-made database.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let label = format!("label=com.dokku.pgbackup.service={}", self.name);
+        assert_eq!(docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]).ok().stdout, "");
+        let hidden = Command::new("find").arg(self.root().join("pgbackup")).args(["-name", ".*"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&hidden.stdout), "");
+        let drills = fs::read_dir(self.root().join("pgbackup/drills")).map_or(0, Iterator::count);
+        assert_eq!(drills, 0, "a drill's scratch folder is left");
+        let restoring: Vec<String> = self.databases().into_iter().filter(|name| name.contains("_restoring_")).collect();
+        assert_eq!(restoring, Vec::<String>::new());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = fs::write(self.root().join("LINKS"), "");
+        let gone = dokku(&["--force", "postgres:destroy", &self.name]);
+        if gone.code != 0 && !std::thread::panicking() {
+            panic!("postgres:destroy {}: {}{}", self.name, gone.stdout, gone.stderr);
+        }
+    }
+}
+
+/// Changes one byte of a file, whatever its mode.
+pub fn flip_byte(path: &Path, at: usize, with: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= with;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The permission bits of a file or folder.
+pub fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

@@ -1,0 +1,144 @@
+//! `restore` and `undo`: the data comes back, and the live database is never at risk.
+
+use crate::bench::{Service, dokku};
+
+#[test]
+fn lost_rows_come_back_and_undo_goes_there_and_back() {
+    let service = Service::new("restore");
+    service.fill();
+    service.create();
+    service.sql("delete from cows");
+    let run = service.pgbackup("restore", &["--force"]).ok();
+    assert!(run.stdout.contains("5,100 rows, all counted"), "{}", run.stdout);
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    assert_eq!(service.databases().len(), 2);
+    service.pgbackup("undo", &[]).ok();
+    assert_eq!(service.sql("select count(*) from cows"), "0");
+    service.pgbackup("undo", &[]).ok();
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    service.assert_nothing_left();
+}
+
+#[test]
+fn only_one_previous_database_is_kept() {
+    let service = Service::new("previous");
+    service.fill();
+    service.create();
+    service.pgbackup("restore", &["--force"]).ok();
+    let first = service.databases();
+    let run = service.pgbackup("restore", &["--force"]).ok();
+    let second = service.databases();
+    assert_eq!(second.len(), 2, "{second:?}");
+    let dropped = first.iter().find(|name| name.contains("_previous_")).unwrap();
+    assert!(!second.contains(dropped) && run.stderr.contains(dropped.as_str()), "{}", run.stderr);
+}
+
+#[test]
+fn nothing_is_restored_without_a_yes() {
+    let service = Service::new("confirm");
+    service.fill();
+    service.create();
+    service.sql("delete from cows");
+    service.pgbackup("restore", &[]).fails(6, "not confirmed");
+    service.pgbackup("restore", &["--dry-run"]).ok().says("Nothing was changed");
+    assert_eq!(service.sql("select count(*) from cows"), "0");
+    assert_eq!(service.databases().len(), 1);
+    service.pgbackup("undo", &[]).fails(5, "there is nothing to undo");
+}
+
+#[test]
+fn the_new_database_is_dressed_like_the_one_that_it_replaces() {
+    let service = Service::new("dressed");
+    let database = service.database();
+    service.fill();
+    service.sql(&format!(
+        "create role farmhand login password 'old'; create role boss;
+alter database {database} set search_path = \"$user\", public, \"Odd \"\"One, two\";
+alter database {database} set work_mem = '17MB';
+alter role farmhand in database {database} set statement_timeout = '5s';
+comment on database {database} is 'it''s the herd';
+revoke all on database {database} from public;
+grant connect, temporary on database {database} to farmhand with grant option;
+alter database {database} owner to boss; alter database {database} connection limit 77;
+grant select on cows to farmhand;"
+    ));
+    let look = format!(
+        "select json_build_array(pg_get_userbyid(datdba), datconnlimit, datcollate, pg_encoding_to_char(encoding),
+  (select array_agg(a::text order by a::text) from unnest(datacl) a), shobj_description(oid, 'pg_database'),
+  (select json_agg(json_build_array(setrole::regrole, setconfig) order by setrole) from pg_db_role_setting where setdatabase = d.oid),
+  has_table_privilege('farmhand', 'public.cows', 'select'))
+from pg_database d where datname = '{database}'"
+    );
+    let before = service.sql(&look);
+    service.create();
+    service.sql_in("template1", "alter role farmhand password 'new'");
+    let password = "select rolpassword from pg_authid where rolname in ('farmhand', 'postgres') order by rolname";
+    let passwords = service.sql(password);
+    service.pgbackup("restore", &["--force"]).ok();
+    assert_eq!(service.sql(&look), before);
+    assert_eq!(service.sql(password), passwords, "roles that exist are not touched");
+}
+
+#[test]
+fn into_another_service_with_its_roles_and_never_into_an_older_version() {
+    let old = Service::with("older", 15, &[]);
+    let new = Service::new("newer");
+    old.fill();
+    old.sql("create role milkmaid login password 'x'; grant select on cows to milkmaid; alter table cows owner to milkmaid");
+    old.create();
+    let run = old.pgbackup("restore", &["--to", &new.name, "--force"]).ok();
+    assert!(run.stdout.contains("milkmaid"), "{}", run.stdout);
+    assert_eq!(new.sql("select count(*), min(tableowner) from cows, pg_tables where tablename = 'cows'"), "5000|milkmaid");
+    new.create();
+    new.pgbackup("restore", &["--to", &old.name, "--force"]).fails(6, "cannot go back to an older major version");
+    new.assert_nothing_left();
+    old.assert_nothing_left();
+}
+
+#[test]
+fn single_tables_go_into_a_schema_of_their_own() {
+    let service = Service::new("tables");
+    service.fill();
+    service.sql(
+        "create schema \"Odd.Schema\"; create table \"Odd.Schema\".\"we\"\"ird \" (a int, b int generated always as (a * 2) stored);
+insert into \"Odd.Schema\".\"we\"\"ird \" values (1), (2);
+create table parted (day date, n int) partition by range (day);
+create table parted_1 partition of parted for values from ('2026-01-01') to ('2026-07-01');
+create table parted_2 partition of parted for values from ('2026-07-01') to ('2027-01-01');
+insert into parted values ('2026-02-02', 1), ('2026-08-08', 2);",
+    );
+    let id = service.create();
+    service.sql("delete from cows where id <= 10; drop table parted");
+    let run = service.pgbackup("restore", &["--table", "cows", "--table", "Odd.Schema.we\"ird ", "--table", "parted"]).ok();
+    let schema = format!("pgbackup_{}", id.to_lowercase().replace('-', "_"));
+    assert!(run.stdout.contains(&schema), "{}", run.stdout);
+    assert_eq!(service.sql(&format!("select count(*) from {schema}.cows")), "5000");
+    assert_eq!(service.sql(&format!("select sum(b) from {schema}.\"we\"\"ird \"")), "6");
+    assert_eq!(service.sql(&format!("select sum(n) from {schema}.parted")), "3");
+    assert_eq!(service.sql("select count(*) from cows"), "4990");
+    // The line that the message gives brings the rows back.
+    let line = run.stdout.lines().map(str::trim).find(|line| line.starts_with("insert into")).unwrap();
+    service.sql(line);
+    assert_eq!(service.sql("select count(*), sum(id) from cows"), "5000|12502500");
+    service.pgbackup("restore", &["--table", "cows"]).fails(6, &format!("drop schema {schema} cascade"));
+    service.pgbackup("restore", &["--table", "cwos"]).fails(5, "has no table cwos");
+    service.assert_nothing_left();
+}
+
+#[test]
+fn linked_apps_can_be_stopped_meanwhile() {
+    let service = Service::new("apps");
+    let app = format!("app{}", std::process::id());
+    dokku(&["apps:create", &app]).ok();
+    dokku(&["postgres:link", &service.name, &app, "--no-restart"]).ok();
+    let commit = "82eeec6fe1aa82eeec6fe1aa82eeec6fe1aa82ee";
+    dokku(&["git:deploy-record", &app, commit]).ok();
+    service.create();
+    service.pgbackup("info", &["--commits"]).ok().says(&format!("{commit} ({app})"));
+    service.pgbackup("restore", &["--dry-run"]).ok().says(&format!("{app}: lose their connections"));
+    let run = service.pgbackup("restore", &["--stop-apps", "--force"]).ok();
+    assert!(run.stderr.contains(&format!("Stopping {app}")) && run.stderr.contains(&format!("Starting {app}")));
+    dokku(&["ps:report", &app]).ok().says("running");
+    dokku(&["postgres:unlink", &service.name, &app, "--no-restart"]).ok();
+    dokku(&["--force", "apps:destroy", &app]).ok();
+}
