@@ -34,11 +34,18 @@ impl Backup {
 pub enum Entry {
     Whole(Box<Backup>),
     /// Named like a backup, but not whole.
-    Broken { name: String, why: String },
+    Broken {
+        name: String,
+        why: String,
+    },
     /// Left by a run that was killed while it made a backup, or being made now.
-    Pending { name: String },
+    Pending {
+        name: String,
+    },
     /// Left by a run that was killed while it removed a backup, or being removed now.
-    Deleted { name: String },
+    Deleted {
+        name: String,
+    },
 }
 
 impl Entry {
@@ -134,13 +141,13 @@ pub fn find(service: &ServiceName, entries: Vec<Entry>, wanted: Option<&str>) ->
                 .into()
         });
     };
-    let matching: Vec<Entry> = entries
-        .into_iter()
-        .filter(|entry| !wanted.is_empty() && entry.name().starts_with(wanted))
-        .collect();
+    let matching: Vec<Entry> =
+        entries.into_iter().filter(|entry| !wanted.is_empty() && entry.name().starts_with(wanted)).collect();
     let exact = matching.iter().position(|entry| entry.name() == wanted);
     match (exact, matching.len()) {
-        (None, 0) => Err(Failure::not_found(format!("{service} has no backup {}", shown(wanted))).hint(list_hint).into()),
+        (None, 0) => Err(Failure::not_found(format!("{service} has no backup {}", shown(wanted)))
+            .hint(list_hint)
+            .into()),
         (None, count) if count > 1 => {
             let names: Vec<&str> = matching.iter().map(Entry::name).take(5).collect();
             let message = format!("{wanted} stands for {count} backups of {service}: {}", names.join(", "));
@@ -217,7 +224,13 @@ mod tests {
         let entries = list(&service).unwrap();
         let kinds: Vec<String> = entries.iter().map(|entry| format!("{entry:?}")).collect();
         let all = kinds.join("\n");
-        for part in ["its name is not a backup id", "it is not a folder", "its manifest.toml is missing", "Pending", "Deleted"] {
+        for part in [
+            "its name is not a backup id",
+            "it is not a folder",
+            "its manifest.toml is missing",
+            "Pending",
+            "Deleted",
+        ] {
             assert!(all.contains(part), "{part} in {all}");
         }
         assert_eq!(entries.len(), 5);

@@ -3,14 +3,22 @@
 use std::ffi::OsString;
 
 use clap::builder::{PossibleValuesParser, Styles};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 
 use crate::manifest::Level;
 use crate::service_name::ServiceName;
 
 /// dokku hands on the whole command as the first argument, so the subcommands bear their full names.
 #[derive(Debug, Parser)]
-#[command(name = "dokku", bin_name = "dokku", version, disable_help_subcommand = true, subcommand_required = true)]
+#[command(
+    name = "dokku",
+    bin_name = "dokku",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
 #[command(about = "Back up, prove and restore the Postgres databases of this server", styles = Styles::plain())]
 struct Cli {
     #[command(flatten)]
@@ -47,23 +55,34 @@ pub enum Commands {
     #[command(name = "pgbackup", hide = true)]
     Default,
     /// Back up the database of a service
-    #[command(name = "pgbackup:create", after_help = "Examples:
+    #[command(
+        name = "pgbackup:create",
+        after_help = "Examples:
   dokku pgbackup:create happycows-db
-  dokku pgbackup:create happycows-db --note \"before the big import\"")]
+  dokku pgbackup:create happycows-db --note \"before the big import\""
+    )]
     Create(CreateArgs),
     /// List backups, newest first
-    #[command(name = "pgbackup:list", after_help = "Examples:
+    #[command(
+        name = "pgbackup:list",
+        after_help = "Examples:
   dokku pgbackup:list
-  dokku pgbackup:list happycows-db --format json")]
+  dokku pgbackup:list happycows-db --format json"
+    )]
     List(ListArgs),
     /// Show everything about one backup
-    #[command(name = "pgbackup:info", after_help = "Examples:
+    #[command(
+        name = "pgbackup:info",
+        after_help = "Examples:
   dokku pgbackup:info happycows-db
   dokku pgbackup:info happycows-db 20261122T235901Z-k3f9
-  dokku pgbackup:info happycows-db --rows")]
+  dokku pgbackup:info happycows-db --rows"
+    )]
     Info(InfoArgs),
     /// Prove that a backup restores, row by row
-    #[command(name = "pgbackup:verify", after_help = "Levels:
+    #[command(
+        name = "pgbackup:verify",
+        after_help = "Levels:
   quick    every file is there, with its size and SHA-256
   archive  quick, and every row is read and compared with the fingerprint
   drill    archive, and a real restore into a throwaway server, dumped again and compared
@@ -71,31 +90,44 @@ pub enum Commands {
 Examples:
   dokku pgbackup:verify happycows-db
   dokku pgbackup:verify happycows-db 20261122T235901Z-k3f9 --level quick
-  dokku pgbackup:verify happycows-db --all --level archive")]
+  dokku pgbackup:verify happycows-db --all --level archive"
+    )]
     Verify(VerifyArgs),
     /// Restore a backup and swap it in once it is proven
-    #[command(name = "pgbackup:restore", after_help = "The backup is restored into a new database, its rows are counted, and only then the two \
+    #[command(
+        name = "pgbackup:restore",
+        after_help = "The backup is restored into a new database, its rows are counted, and only then the two \
 databases swap names. The one that was live is kept: pgbackup:undo swaps it back.
 
 Examples:
   dokku pgbackup:restore happycows-db --dry-run
   dokku pgbackup:restore happycows-db 20261122T235901Z-k3f9
   dokku pgbackup:restore happycows-db --to happycows-qa-db
-  dokku pgbackup:restore happycows-db --table cows --table public.farmers")]
+  dokku pgbackup:restore happycows-db --table cows --table public.farmers"
+    )]
     Restore(RestoreArgs),
     /// Swap the database from before the last restore back in
-    #[command(name = "pgbackup:undo", after_help = "A second undo swaps them again.
+    #[command(
+        name = "pgbackup:undo",
+        after_help = "A second undo swaps them again.
 
 Example:
-  dokku pgbackup:undo happycows-db")]
+  dokku pgbackup:undo happycows-db"
+    )]
     Undo(UndoArgs),
     /// Delete backups for good
-    #[command(name = "pgbackup:delete", after_help = "Example:
-  dokku pgbackup:delete happycows-db 20261122T235901Z-k3f9")]
+    #[command(
+        name = "pgbackup:delete",
+        after_help = "Example:
+  dokku pgbackup:delete happycows-db 20261122T235901Z-k3f9"
+    )]
     Delete(DeleteArgs),
     /// Show help for a command
-    #[command(name = "pgbackup:help", after_help = "Example:
-  dokku pgbackup:help restore")]
+    #[command(
+        name = "pgbackup:help",
+        after_help = "Example:
+  dokku pgbackup:help restore"
+    )]
     Help(HelpArgs),
     /// Print the lines for dokku's own help
     #[command(name = "commands-help", hide = true)]
@@ -109,7 +141,7 @@ pub struct CreateArgs {
     /// A note to remember the backup by
     #[arg(long, value_parser = note)]
     pub note: Option<String>,
-    /// Parallel jobs of pg_dump [default: the processors, at most 4]
+    /// Parallel jobs of `pg_dump` [default: the processors, at most 4]
     #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// How to print the result
@@ -189,7 +221,7 @@ pub struct RestoreArgs {
     /// Stop the linked apps first and start them afterwards
     #[arg(long)]
     pub stop_apps: bool,
-    /// Parallel jobs of pg_restore [default: the processors, at most 4]
+    /// Parallel jobs of `pg_restore` [default: the processors, at most 4]
     #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// How to print plan and result
@@ -274,7 +306,8 @@ pub struct Parsed {
 
 /// Everything about the command line, for parsing and for help.
 pub fn definition() -> Command {
-    let key_flag = |key: &'static str| Arg::new(key).long(key).action(ArgAction::SetTrue).help("Print this value only");
+    let key_flag =
+        |key: &'static str| Arg::new(key).long(key).action(ArgAction::SetTrue).help("Print this value only");
     Cli::command().mut_subcommand("pgbackup:info", |info| {
         INFO_KEYS.iter().fold(info, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key")))
     })

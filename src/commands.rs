@@ -31,7 +31,13 @@ pub struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    pub fn new(environment: Environment, interrupt: Interrupt, ui: &'a Ui, common: &Common, now: DateTime<Utc>) -> Self {
+    pub fn new(
+        environment: Environment,
+        interrupt: Interrupt,
+        ui: &'a Ui,
+        common: &Common,
+        now: DateTime<Utc>,
+    ) -> Self {
         let trace: Option<fn(&str)> = if common.trace || environment.trace { Some(ui::trace) } else { None };
         App {
             docker: Docker::new(environment.docker.clone(), interrupt.clone(), trace),
@@ -58,6 +64,9 @@ pub fn run(app: &App<'_>, command: Commands) -> Result<()> {
         Commands::Delete(args) => delete::run(app, &args),
         Commands::Help(args) => help::run(app, args.command.as_deref()),
         Commands::Default => help::run(app, None),
-        Commands::HelpLines => help::lines(app),
+        Commands::HelpLines => {
+            help::lines(app);
+            Ok(())
+        }
     }
 }

@@ -52,7 +52,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:create")?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
-    let facts = server.facts(&service.database)?;
+    let facts = facts(&server, service)?;
     leftovers::clear_databases(host, &server, service, &facts)?;
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
@@ -90,7 +90,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     write_fingerprint(&pending.folder, &fingerprint)?;
     let mut digests = dumped.digests;
     digests.extend(digest_now(&pending.folder, &[layout::ROLES, layout::FINGERPRINT])?);
-    let shared_bytes = earlier.first().map_or(Ok(0), |previous| share_with(previous, &pending.folder, &digests))?;
+    let shared_bytes = earlier.first().map_or(0, |previous| share_with(previous, &pending.folder, &digests));
 
     let mut manifest = describe(host, service, &server, &facts, options, &job)?;
     manifest.contents = contents(&fingerprint);
@@ -100,6 +100,16 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     let backup = pending.publish(service, manifest, &digests)?;
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
+}
+
+fn facts(server: &Server<'_>, service: &Service) -> Result<ServerFacts> {
+    server.facts(&service.database).map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) if failure.message.contains("does not exist") => {
+            failure.hint(format!("bring it back with: dokku pgbackup:restore {}", service.name)).into()
+        }
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    })
 }
 
 /// Refuses when not even twice the expected dump fits.
@@ -132,19 +142,20 @@ fn digest_now(folder: &Path, names: &[&str]) -> Result<Vec<FileDigest>> {
 /// Lets files that did not change since `previous` share its bytes on the disk; how many they are.
 ///
 /// Matched by hash, not by name: the files are named after dump ids, which shift when objects are added.
-fn share_with(previous: &Backup, folder: &Path, digests: &[FileDigest]) -> Result<u64> {
+fn share_with(previous: &Backup, folder: &Path, digests: &[FileDigest]) -> u64 {
     // A previous backup that is damaged only costs the sharing.
-    let Ok(old_sums) = crate::manifest::read_checksums(&previous.folder) else { return Ok(0) };
+    let Ok(old_sums) = crate::manifest::read_checksums(&previous.folder) else { return 0 };
     let by_hash: std::collections::HashMap<&str, &str> =
         old_sums.iter().map(|sum| (sum.sha256.as_str(), sum.name.as_str())).collect();
     let mut shared = 0;
     for digest in digests {
         let Some(old) = by_hash.get(digest.sha256.as_str()) else { continue };
-        if files::share_if_identical(&previous.folder.join(old), &folder.join(&digest.name)).unwrap_or(false) {
+        if files::share_if_identical(&previous.folder.join(old), &folder.join(&digest.name)).unwrap_or(false)
+        {
             shared += digest.size;
         }
     }
-    Ok(shared)
+    shared
 }
 
 fn contents(fingerprint: &Fingerprint) -> Contents {
@@ -166,7 +177,8 @@ fn describe(
     job: &DumpJob<'_>,
 ) -> Result<Manifest> {
     let text = |key: &str| facts.database[key].as_str().unwrap_or_default().to_owned();
-    let extensions = facts.extensions.iter().flatten().map(|(name, version)| format!("{name} {version}")).collect();
+    let extensions =
+        facts.extensions.iter().flatten().map(|(name, version)| format!("{name} {version}")).collect();
     Ok(Manifest {
         format: FORMAT,
         id: job.id.parse().map_err(|error: String| anyhow!(error))?,

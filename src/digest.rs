@@ -41,7 +41,11 @@ pub struct FileDigest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     Rows(RowSum),
-    LargeObject { oid: u32, bytes: u64, hash: u128 },
+    LargeObject {
+        oid: u32,
+        bytes: u64,
+        hash: u128,
+    },
     /// Neither rows nor a large object, or not looked into.
     Other,
     /// It cannot be decompressed to its end or is cut off; why.
@@ -198,6 +202,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// Where a file's stored bytes go: through its decompressor into what sums it up.
+#[expect(clippy::large_enum_variant, reason = "there is one for each file being read")]
 enum Sink {
     Plain(Summer),
     Gzip(Box<flate2::write::GzDecoder<Summer>>),
@@ -243,6 +248,7 @@ impl Sink {
 }
 
 /// What sums up a file's decompressed bytes.
+#[expect(clippy::large_enum_variant, reason = "there is one for each file being read")]
 enum Summer {
     Rows(RowHasher),
     LargeObject { oid: u32, bytes: u64, hash: Box<Xxh3Default> },
@@ -306,7 +312,8 @@ mod tests {
     }
 
     fn rows() -> Vec<u8> {
-        let mut rows: Vec<u8> = (0..20_000).flat_map(|n| format!("{n}\tcow {}\n", n * 7919).into_bytes()).collect();
+        let mut rows: Vec<u8> =
+            (0..20_000).flat_map(|n| format!("{n}\tcow {}\n", n * 7919).into_bytes()).collect();
         rows.extend(b"\\.\n\n\n");
         rows
     }
@@ -323,7 +330,9 @@ mod tests {
 
     #[test]
     fn a_cut_or_flipped_file_is_damaged_and_its_checksum_still_told() {
-        for (name, whole) in [("7.dat.zst", zstd::encode_all(&rows()[..], 3).unwrap()), ("7.dat.gz", gzip(&rows()))] {
+        for (name, whole) in
+            [("7.dat.zst", zstd::encode_all(&rows()[..], 3).unwrap()), ("7.dat.gz", gzip(&rows()))]
+        {
             for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
                 let cut = digest(name, &whole[..length]);
                 assert!(matches!(cut.content, Content::Damaged(_)), "{name} at {length}: {cut:?}");

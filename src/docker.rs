@@ -115,12 +115,24 @@ impl Docker {
     }
 
     /// Runs a command in a running container. `env` reaches it by name, never by value on a command line.
-    pub fn exec(&self, container: &str, env: &[(&str, &str)], command: &[String], input: &[u8]) -> Result<Output> {
+    pub fn exec(
+        &self,
+        container: &str,
+        env: &[(&str, &str)],
+        command: &[String],
+        input: &[u8],
+    ) -> Result<Output> {
         self.run(self.exec_tool(container, env, command).input(input))
     }
 
     /// The same for cleaning up: not stopped by an interrupt.
-    pub fn exec_always(&self, container: &str, env: &[(&str, &str)], command: &[String], input: &[u8]) -> Result<Output> {
+    pub fn exec_always(
+        &self,
+        container: &str,
+        env: &[(&str, &str)],
+        command: &[String],
+        input: &[u8],
+    ) -> Result<Output> {
         self.traced(self.exec_tool(container, env, command).input(input)).run_always()
     }
 
@@ -144,8 +156,16 @@ impl Docker {
     }
 
     fn run_tool(&self, job: &JobContainer, mode: &[&str]) -> Tool {
-        let mut tool = self.tool().arg("run").args(mode).args(["--pull", "never", "--log-driver", "json-file"]);
-        tool = tool.args(["--log-opt", "max-size=1m", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
+        let mut tool =
+            self.tool().arg("run").args(mode).args(["--pull", "never", "--log-driver", "json-file"]);
+        tool = tool.args([
+            "--log-opt",
+            "max-size=1m",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+        ]);
         tool = tool.args(["--name", &job.name, "--network", &job.network, "--user", &job.user]);
         for (label, value) in [(SERVICE_LABEL, &job.service), (BACKUP_LABEL, &job.backup)] {
             tool = tool.arg("--label").arg(format!("{label}={value}"));
@@ -160,7 +180,8 @@ impl Docker {
             tool = tool.arg("--shm-size").arg(bytes.to_string());
         }
         tool = with_env(tool, job.env.iter().map(|(name, value)| (*name, value.as_str())));
-        let (program, args) = job.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        let (program, args) =
+            job.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
         tool.args(["--entrypoint", program]).arg(&job.image).args(args)
     }
 
@@ -186,7 +207,8 @@ impl Docker {
 
     /// Stops and removes a container with its volumes, whatever it does; none of that name is fine.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let output = self.traced(self.tool().args(["rm", "--force", "--volumes", "--", name])).run_always()?;
+        let output =
+            self.traced(self.tool().args(["rm", "--force", "--volumes", "--", name])).run_always()?;
         if output.success() || output.stderr.contains("No such container") {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //!
 //! Only files, docker names and triggers that both generations of dokku-postgres share are used; none of its code.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -49,7 +49,7 @@ impl Service {
 
     /// The superuser's password, the first line of `PASSWORD`.
     pub fn password(&self) -> Result<String> {
-        first_line(self.layout.root().join("PASSWORD"))?.ok_or_else(|| {
+        first_line(&self.layout.root().join("PASSWORD"))?.ok_or_else(|| {
             Failure::failed(format!("service {} has no PASSWORD file", self.name))
                 .hint("was it made by dokku-postgres? see: dokku postgres:info")
                 .into()
@@ -85,13 +85,14 @@ impl Dokku {
     pub fn service(&self, name: &ServiceName) -> Result<Service> {
         let layout = self.layout.service(name);
         let exists = layout.root().is_dir();
-        let allowed = exists && !self.allowed("user-auth-service", &["postgres"], &[name.as_str()])?.is_empty();
+        let allowed =
+            exists && !self.allowed("user-auth-service", &["postgres"], &[name.as_str()])?.is_empty();
         if !allowed {
             return Err(Failure::not_found(format!("Postgres service {name} does not exist"))
                 .hint("see the ones there are with: dokku postgres:list")
                 .into());
         }
-        let database = first_line(layout.root().join("DATABASE_NAME"))?;
+        let database = first_line(&layout.root().join("DATABASE_NAME"))?;
         Ok(Service { name: name.clone(), layout, database: database.unwrap_or_else(|| name.to_string()) })
     }
 
@@ -109,7 +110,11 @@ impl Dokku {
         names.sort();
         let plain: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
         let allowed = self.allowed("user-auth-service", &["postgres"], &plain)?;
-        names.iter().filter(|name| allowed.iter().any(|one| one == name.as_str())).map(|name| self.service(name)).collect()
+        names
+            .iter()
+            .filter(|name| allowed.iter().any(|one| one == name.as_str()))
+            .map(|name| self.service(name))
+            .collect()
     }
 
     /// Which of `names` the plugins that control access let this user see
@@ -128,7 +133,7 @@ impl Dokku {
         Ok(String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Whether a plugin implements `trigger`; dokku's own 20_events only logs it.
+    /// Whether a plugin implements `trigger`; dokku's own `20_events` only logs it.
     fn is_answered(&self, trigger: &str) -> bool {
         let Some(plugins) = &self.environment.plugins else { return false };
         let Ok(entries) = std::fs::read_dir(plugins) else { return false };
@@ -139,7 +144,8 @@ impl Dokku {
     ///
     /// The repository's HEAD alone does not tell: it is behind during a push and ahead after a failed `git:sync`.
     pub fn deployed_code(&self, app: &str) -> Result<Option<DeployedCode>> {
-        let metadata = first_line(self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
+        let metadata =
+            first_line(&self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
         let recorded = metadata.rsplit('#').next().unwrap_or_default();
         if is_commit(recorded) {
             return Ok(Some(DeployedCode { commit: recorded.to_owned(), certain: true }));
@@ -150,7 +156,12 @@ impl Dokku {
         }
         // Inside a push git's quarantine variables point at another repository's objects.
         let git = Tool::new("git")
-            .without_env(&["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"])
+            .without_env(&[
+                "GIT_DIR",
+                "GIT_OBJECT_DIRECTORY",
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+                "GIT_QUARANTINE_PATH",
+            ])
             .arg("-C")
             .arg(&repository)
             .args(["rev-parse", "--verify", "--quiet", "HEAD"]);
@@ -160,21 +171,21 @@ impl Dokku {
     }
 
     /// Stops an app as `ps:stop` does (dokku's `plugins/ps`: `scheduler-stop`, then `post-stop`).
-    pub fn stop_app(&self, app: &str) -> Result<()> {
-        let scheduler = self.trigger(&["scheduler-detect", app])?;
+    pub fn stop_app(app: &str) -> Result<()> {
+        let scheduler = Self::trigger(&["scheduler-detect", app])?;
         let scheduler = if scheduler.trim().is_empty() { "docker-local" } else { scheduler.trim() };
-        self.trigger(&["scheduler-stop", scheduler, app])?;
-        self.trigger(&["post-stop", app])?;
+        Self::trigger(&["scheduler-stop", scheduler, app])?;
+        Self::trigger(&["post-stop", app])?;
         Ok(())
     }
 
     /// Starts an app again; does nothing for one that was never deployed.
-    pub fn start_app(&self, app: &str) -> Result<()> {
-        self.trigger(&["app-restart", app]).map(drop)
+    pub fn start_app(app: &str) -> Result<()> {
+        Self::trigger(&["app-restart", app]).map(drop)
     }
 
     /// Fires a trigger as dokku's own plugins do; not stopped by an interrupt, since half a stop is none.
-    fn trigger(&self, words: &[&str]) -> Result<String> {
+    fn trigger(words: &[&str]) -> Result<String> {
         let output = Tool::new("plugn").arg("trigger").args(words).run_always()?;
         if output.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -195,11 +206,11 @@ fn is_commit(text: &str) -> bool {
 }
 
 /// The first line of a small file, `None` when there is no file or nothing in it.
-fn first_line(path: PathBuf) -> Result<Option<String>> {
+fn first_line(path: &Path) -> Result<Option<String>> {
     if !path.exists() {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(&files::read_bounded(&path, SMALL_FILE)?).into_owned();
+    let text = String::from_utf8_lossy(&files::read_bounded(path, SMALL_FILE)?).into_owned();
     Ok(text.lines().next().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned))
 }
 

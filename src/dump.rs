@@ -48,8 +48,12 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
     let target = job.folder.join(layout::DUMP);
     files::create_private_folder(&target)?;
     let mut watch = FolderWatch::start(&target)?;
-    let treatment =
-        Treatment { depth: Depth::Content, threads: job.jobs, make_private: true, throw_away: job.throw_away };
+    let treatment = Treatment {
+        depth: Depth::Content,
+        threads: job.jobs,
+        make_private: true,
+        throw_away: job.throw_away,
+    };
     let digester = Digester::start(job.folder, treatment);
     let sidecar = Sidecar {
         purpose: "dump",
@@ -96,9 +100,13 @@ fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
     for (name, _) in &mut on_disk {
         *name = format!("{}/{name}", layout::DUMP);
     }
-    let digested: Vec<(String, u64)> = digests.iter().map(|digest| (digest.name.clone(), digest.size)).collect();
+    let digested: Vec<(String, u64)> =
+        digests.iter().map(|digest| (digest.name.clone(), digest.size)).collect();
     if on_disk != digested {
-        bail!("the dump's files changed while they were read; is somebody else writing to {}?", folder.display());
+        bail!(
+            "the dump's files changed while they were read; is somebody else writing to {}?",
+            folder.display()
+        );
     }
     Ok(())
 }

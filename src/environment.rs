@@ -55,7 +55,8 @@ impl Environment {
 
     /// `path` (below `lib_root`) as the docker daemon must be told it.
     pub fn host_path(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.lib_root).map_or_else(|_| path.to_owned(), |rest| self.lib_host_root.join(rest))
+        path.strip_prefix(&self.lib_root)
+            .map_or_else(|_| path.to_owned(), |rest| self.lib_host_root.join(rest))
     }
 }
 

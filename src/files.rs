@@ -126,7 +126,8 @@ pub fn open_lock_file(path: &Path) -> Result<File> {
 
 /// Bytes that a process without privileges can still write on the file system of `path`.
 pub fn free_space(path: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(path).with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
+    let stat = rustix::fs::statvfs(path)
+        .with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
     Ok(stat.f_bavail * stat.f_frsize)
 }
 

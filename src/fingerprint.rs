@@ -30,7 +30,7 @@ pub struct TableSum {
     pub name: String,
     /// Exact.
     pub rows: u64,
-    /// Order-independent content hash (copy_rows.rs), 32 hex digits.
+    /// Order-independent content hash (`copy_rows.rs`), 32 hex digits.
     pub hash: String,
 }
 
@@ -80,10 +80,20 @@ impl Fingerprint {
         let mut tables = Vec::new();
         for entry in toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA") {
             let sum = rows.remove(&entry.file_name).ok_or_else(|| {
-                anyhow!("the data file {} of table {}.{} is missing", entry.file_name, entry.schema, entry.name)
+                anyhow!(
+                    "the data file {} of table {}.{} is missing",
+                    entry.file_name,
+                    entry.schema,
+                    entry.name
+                )
             })?;
             let hash = format!("{:032x}", sum.hash);
-            tables.push(TableSum { schema: entry.schema.clone(), name: entry.name.clone(), rows: sum.rows, hash });
+            tables.push(TableSum {
+                schema: entry.schema.clone(),
+                name: entry.name.clone(),
+                rows: sum.rows,
+                hash,
+            });
         }
         if let Some(name) = rows.keys().next() {
             return Err(anyhow!("the data file {name} belongs to no table"));
@@ -126,8 +136,8 @@ fn sequence_value(entry: &Entry) -> Result<SequenceValue> {
         let (_, value) = rest.rsplit_once(", ")?;
         Some((value.parse().ok()?, called.parse().ok()?))
     };
-    let (value, called) =
-        parse().ok_or_else(|| anyhow!("the value of sequence {}.{} cannot be read", entry.schema, entry.name))?;
+    let (value, called) = parse()
+        .ok_or_else(|| anyhow!("the value of sequence {}.{} cannot be read", entry.schema, entry.name))?;
     Ok(SequenceValue { schema: entry.schema.clone(), name: entry.name.clone(), value, called })
 }
 
@@ -160,7 +170,12 @@ mod tests {
     fn tables_and_sequences_are_found() {
         let toc = toc(vec![
             entry("TABLE DATA", "cows", "", "7.dat"),
-            entry("SEQUENCE SET", "odd, seq", "SELECT pg_catalog.setval('public.\"odd, seq\"', -42, true);\n", ""),
+            entry(
+                "SEQUENCE SET",
+                "odd, seq",
+                "SELECT pg_catalog.setval('public.\"odd, seq\"', -42, true);\n",
+                "",
+            ),
         ]);
         let print = Fingerprint::assemble(&toc, &[rows("dump/7.dat.zst", 3)]).unwrap();
         assert_eq!(print.tables[0].rows, 3);

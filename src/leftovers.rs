@@ -6,6 +6,7 @@ use std::fs;
 
 use anyhow::Result;
 
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Entry};
 use crate::docker::Leftover;
 use crate::dokku::Service;
@@ -18,22 +19,41 @@ use crate::swap;
 
 /// Removes containers and folders of runs that are dead.
 pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<()> {
-    for container in host.docker.leftovers(service.name.as_str())? {
-        if !is_in_use(service, &container)? {
-            host.docker.remove(&container.name)?;
-            host.progress.note(&format!("removed the container {} that a killed run had left", container.name));
-        }
-    }
+    clear_containers(host, service, |_| true)?;
     for entry in catalog::list(&service.layout)? {
         let (folder, what) = match &entry {
-            Entry::Pending { name } => (layout_name(crate::layout::PENDING_PREFIX, name), "unfinished backup"),
-            Entry::Deleted { name } => (layout_name(crate::layout::DELETED_PREFIX, name), "half-removed backup"),
+            Entry::Pending { name } => {
+                (layout_name(crate::layout::PENDING_PREFIX, name), "unfinished backup")
+            }
+            Entry::Deleted { name } => {
+                (layout_name(crate::layout::DELETED_PREFIX, name), "half-removed backup")
+            }
             Entry::Whole(_) | Entry::Broken { .. } => continue,
         };
         files::remove_tree(&service.layout.backups().join(folder))?;
         host.progress.note(&format!("removed the {what} {} that a killed run had left", entry.name()));
     }
-    clear_drills(host, service)
+    clear_scratch(host, service)
+}
+
+/// Removes containers and scratch folders of drills that are dead. They run without the service's lock.
+pub fn clear_drills(host: &Host<'_>, service: &Service) -> Result<()> {
+    // A drill's containers bear its scratch folder's name; those of other runs a backup id.
+    clear_containers(host, service, |container| container.backup.parse::<BackupId>().is_err())?;
+    clear_scratch(host, service)
+}
+
+fn clear_containers(host: &Host<'_>, service: &Service, is_ours: impl Fn(&Leftover) -> bool) -> Result<()> {
+    for container in
+        host.docker.leftovers(service.name.as_str())?.iter().filter(|container| is_ours(container))
+    {
+        if !is_in_use(service, container)? {
+            host.docker.remove(&container.name)?;
+            host.progress
+                .note(&format!("removed the container {} that a killed run had left", container.name));
+        }
+    }
+    Ok(())
 }
 
 fn layout_name(prefix: &str, name: &str) -> String {
@@ -49,21 +69,26 @@ fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
     Ok(BackupLock::exclusive(&scratch)?.is_none())
 }
 
-/// Removes the scratch folders of drills that are dead.
-pub fn clear_drills(host: &Host<'_>, service: &Service) -> Result<()> {
+fn clear_scratch(host: &Host<'_>, service: &Service) -> Result<()> {
     let Ok(entries) = fs::read_dir(service.layout.drills()) else { return Ok(()) };
     for entry in entries.flatten() {
         if BackupLock::exclusive(&entry.path()).is_ok_and(|lock| lock.is_some()) {
             files::remove_tree(&entry.path())?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            host.progress.note(&format!("removed the scratch of the drill {name} that a killed run had left"));
+            host.progress
+                .note(&format!("removed the scratch of the drill {name} that a killed run had left"));
         }
     }
     Ok(())
 }
 
 /// Drops half-restored databases. They are never the live one, nor the previous one.
-pub fn clear_databases(host: &Host<'_>, server: &Server<'_>, service: &Service, facts: &ServerFacts) -> Result<()> {
+pub fn clear_databases(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    service: &Service,
+    facts: &ServerFacts,
+) -> Result<()> {
     for name in facts.databases.iter().filter(|name| swap::is_restoring(&service.database, name)) {
         server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name))?;
         host.progress.note(&format!("dropped the database {name} that a killed restore had left"));

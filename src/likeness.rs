@@ -21,7 +21,8 @@ pub fn create_database(name: &str, facts: &ServerFacts) -> String {
     let row = &facts.database;
     let text = |key: &str| row[key].as_str().filter(|value| !value.is_empty());
     let mut words = vec![format!("create database {} template template0", identifier(name))];
-    let mut add = |keyword: &str, value: Option<String>| words.extend(value.map(|value| format!("{keyword} {value}")));
+    let mut add =
+        |keyword: &str, value: Option<String>| words.extend(value.map(|value| format!("{keyword} {value}")));
     add("owner", text("owner_name").map(identifier));
     add("encoding", text("encoding_name").map(literal));
     add("lc_collate", text("datcollate").map(literal));
@@ -110,7 +111,8 @@ fn grants(name: &str, privileges: &[Privilege], row: &Value) -> String {
     let owner = row["owner_name"].as_str().unwrap_or_default();
     let mut script = format!("revoke all on database {database} from public, {};\n", identifier(owner));
     // The owner's grants first: others may rest on them.
-    let (own, others): (Vec<&Privilege>, Vec<&Privilege>) = privileges.iter().partition(|one| one.grantor == owner);
+    let (own, others): (Vec<&Privilege>, Vec<&Privilege>) =
+        privileges.iter().partition(|one| one.grantor == owner);
     for one in own.iter().chain(&others) {
         let grantee = one.grantee.as_deref().map_or_else(|| "public".to_owned(), identifier);
         let option = if one.grantable { " with grant option" } else { "" };
@@ -127,7 +129,10 @@ fn grants(name: &str, privileges: &[Privilege], row: &Value) -> String {
 /// What a restore into this server cannot do, as sentences; `needed` are `name version` as manifests keep them.
 pub fn missing_extensions(needed: &[String], facts: &ServerFacts) -> Vec<String> {
     let names = needed.iter().filter_map(|extension| extension.split(' ').next());
-    names.filter(|name| !facts.available_extensions.iter().any(|one| one == name)).map(str::to_owned).collect()
+    names
+        .filter(|name| !facts.available_extensions.iter().any(|one| one == name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether the dump of a server of version `from` can go into `into`, else why not.
@@ -155,7 +160,10 @@ mod tests {
 
     #[test]
     fn settings_are_set_on_the_new_database() {
-        let of = RoleSettings { role: Some("r".into()), settings: vec!["my.x=it's".into(), "search_path=a, b".into()] };
+        let of = RoleSettings {
+            role: Some("r".into()),
+            settings: vec!["my.x=it's".into(), "search_path=a, b".into()],
+        };
         let script = settings("new", &of);
         assert_eq!(
             script,

@@ -16,9 +16,9 @@ fn main() -> ExitCode {
     let ui = Ui::new(&environment, parsed.common.quiet, parsed.common.force);
     #[expect(clippy::disallowed_methods, reason = "the clock is read here, once")]
     let now = chrono::Utc::now();
-    let ended = Interrupt::install()
-        .map_err(anyhow::Error::from)
-        .and_then(|interrupt| commands::run(&App::new(environment, interrupt, &ui, &parsed.common, now), parsed.command));
+    let ended = Interrupt::install().map_err(anyhow::Error::from).and_then(|interrupt| {
+        commands::run(&App::new(environment, interrupt, &ui, &parsed.common, now), parsed.command)
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -182,7 +182,8 @@ pub struct Checksum {
 
 /// `SHA256SUMS` as `sha256sum` writes and checks it: hash, two spaces, name.
 pub fn format_checksums(sums: &[Checksum]) -> String {
-    sums.iter().map(|sum| format!("{}  {}\n", sum.sha256, sum.name)).collect()
+    let lines: Vec<String> = sums.iter().map(|sum| format!("{}  {}\n", sum.sha256, sum.name)).collect();
+    lines.concat()
 }
 
 impl From<&FileDigest> for Checksum {
@@ -202,7 +203,8 @@ pub fn parse_checksums(text: &str) -> Result<Vec<Checksum>> {
     for (number, line) in text.lines().enumerate() {
         let wrong = || anyhow!("line {} of its SHA256SUMS cannot be read", number + 1);
         let (sha256, name) = line.split_once("  ").ok_or_else(wrong)?;
-        let is_hash = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_hash =
+            sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let stays_inside = !name.is_empty()
             && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
             && !name.chars().any(char::is_control);

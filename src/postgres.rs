@@ -11,7 +11,7 @@ pub const SUPERUSER: &str = "postgres";
 pub const MAINTENANCE_DATABASE: &str = "template1";
 
 /// Session settings that both dumps of a drill, and every restore, must agree on, because COPY's text depends on them
-/// and pg_dump does not fix them itself. Given in the connection's options, they go before `ALTER DATABASE/ROLE … SET`.
+/// and `pg_dump` does not fix them itself. Given in the connection's options, they go before `ALTER DATABASE/ROLE … SET`.
 /// (Postgres manual, "Parameter Names and Values" and "COPY".)
 const PINNED: [(&str, &str); 13] = [
     ("TimeZone", "UTC"),
@@ -33,7 +33,8 @@ const PINNED: [(&str, &str); 13] = [
 /// needs the source's.
 pub fn session_options(lc_monetary: &str, more: &[(&str, &str)]) -> String {
     let monetary = lc_monetary.replace('\\', "\\\\").replace(' ', "\\ ");
-    let mut words: Vec<String> = PINNED.iter().chain(more).map(|(name, value)| format!("-c {name}={value}")).collect();
+    let mut words: Vec<String> =
+        PINNED.iter().chain(more).map(|(name, value)| format!("-c {name}={value}")).collect();
     if !monetary.is_empty() {
         words.push(format!("-c lc_monetary={monetary}"));
     }
@@ -102,7 +103,14 @@ pub fn roles_command() -> Vec<String> {
 pub fn psql_command(database: &str) -> Vec<String> {
     let mut command = words(&["psql"]);
     command.extend(connection());
-    command.extend(words(&["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"]));
+    command.extend(words(&[
+        "--no-psqlrc",
+        "--quiet",
+        "--no-align",
+        "--tuples-only",
+        "--set",
+        "ON_ERROR_STOP=1",
+    ]));
     command.extend([format!("--dbname={}", connection_string(database))]);
     command.extend(words(&["--file", "-"]));
     command
@@ -116,7 +124,11 @@ pub fn identifier(name: &str) -> String {
 /// A quoted literal, right whatever `standard_conforming_strings` is.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 /// What one question to the service's database tells about it and its server.
@@ -201,7 +213,8 @@ pub fn drop_database(version: PgVersion, name: &str) -> String {
 /// Reads psql's answer as JSON.
 pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Result<T> {
     let text = String::from_utf8_lossy(stdout);
-    serde_json::from_str(text.trim()).map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
+    serde_json::from_str(text.trim())
+        .map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
 }
 
 /// A plain sentence for the errors of Postgres' tools that have one.
@@ -250,9 +263,16 @@ mod tests {
     fn known_errors_have_plain_sentences() {
         let shm = "pg_restore: error: could not execute query: ERROR:  could not resize shared memory segment \"/P\"";
         assert!(explain(shm).unwrap().contains("/dev/shm"));
-        let extension = "ERROR:  extension \"postgis\" is not available\nDETAIL:  Could not open extension control file";
-        assert_eq!(explain(extension).unwrap(), "the image lacks the extension postgis that the database uses");
-        assert_eq!(explain("psql: error: x\nFATAL:  database \"x\" does not exist").unwrap(), "database \"x\" does not exist");
+        let extension =
+            "ERROR:  extension \"postgis\" is not available\nDETAIL:  Could not open extension control file";
+        assert_eq!(
+            explain(extension).unwrap(),
+            "the image lacks the extension postgis that the database uses"
+        );
+        assert_eq!(
+            explain("psql: error: x\nFATAL:  database \"x\" does not exist").unwrap(),
+            "database \"x\" does not exist"
+        );
         assert_eq!(explain("nothing of note"), None);
     }
 }

@@ -49,14 +49,21 @@ impl Output {
 
     /// The last lines of stderr that are not empty, oldest first.
     pub fn last_words(&self, lines: usize) -> Vec<String> {
-        let words: Vec<&str> = self.stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let words: Vec<&str> =
+            self.stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         words[words.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
     }
 }
 
 impl Tool {
     pub fn new(program: impl Into<OsString>) -> Self {
-        Tool { program: program.into(), args: Vec::new(), secrets: Vec::new(), removed: Vec::new(), input: Vec::new() }
+        Tool {
+            program: program.into(),
+            args: Vec::new(),
+            secrets: Vec::new(),
+            removed: Vec::new(),
+            input: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -219,7 +226,8 @@ mod tests {
 
     #[test]
     fn secrets_are_in_the_environment_and_not_in_the_printed_line() {
-        let tool = Tool::new("sh").args(["-c", "printf %s \"$PGPASSWORD\""]).secret_env("PGPASSWORD", "s3cret");
+        let tool =
+            Tool::new("sh").args(["-c", "printf %s \"$PGPASSWORD\""]).secret_env("PGPASSWORD", "s3cret");
         assert_eq!(tool.run(&Interrupt::default()).unwrap().stdout, b"s3cret");
         assert!(!tool.line().contains("s3cret"));
     }

@@ -1,6 +1,7 @@
 //! Restoring: plan, restore into a new database, prove it, swap. The live database is never written to.
 
 pub mod tables;
+mod target;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::catalog::{self, Backup};
-use crate::dokku::Service;
+use crate::dokku::{Dokku, Service};
 use crate::error::Failure;
 use crate::files;
 use crate::fingerprint::TableSum;
@@ -24,6 +25,7 @@ use crate::server::{Server, Sidecar};
 use crate::swap;
 use crate::units;
 use crate::verify;
+use target::Target;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +40,8 @@ pub struct RestorePlan {
     pub backup: Backup,
     pub target: Service,
     pub target_version: PgVersion,
-    /// Bytes, of the live database now.
-    pub live_size: u64,
+    /// Bytes, of the live database now; `None` when there is none any more.
+    pub live_size: Option<u64>,
     /// The database it is restored into first.
     pub restoring: String,
     /// The name under which the live database is kept.
@@ -64,11 +66,16 @@ pub struct RestoreReport {
 }
 
 /// Looks at everything that a restore needs, changes nothing, and says what it would do or why it cannot be.
-pub fn plan_restore(host: &Host<'_>, target: &Service, backup: Backup, options: &RestoreOptions) -> Result<RestorePlan> {
+pub fn plan_restore(
+    host: &Host<'_>,
+    target: &Service,
+    backup: Backup,
+    options: &RestoreOptions,
+) -> Result<RestorePlan> {
     refuse_unless_whole(host, &backup)?;
     let server = Server::of(host, target)?;
-    let facts = server.facts(&target.database)?;
-    decide(host, target, backup, options, &facts)
+    let found = Target::look(&server, &target.database)?;
+    decide(host, target, backup, options, &found)
 }
 
 fn refuse_unless_whole(host: &Host<'_>, backup: &Backup) -> Result<()> {
@@ -89,32 +96,41 @@ fn decide(
     target: &Service,
     backup: Backup,
     options: &RestoreOptions,
-    facts: &ServerFacts,
+    found: &Target,
 ) -> Result<RestorePlan> {
     let manifest = &backup.manifest;
+    let facts = &found.facts;
     let refuse = |why: String, hint: String| Err(Failure::refused(why).hint(hint).into());
     if let Some(why) = likeness::version_obstacle(manifest.server.version_num, facts.version_num) {
-        return refuse(why, "restore into a service of the same or a newer major version, with --to".to_owned());
+        return refuse(
+            why,
+            "restore into a service of the same or a newer major version, with --to".to_owned(),
+        );
     }
     if facts.prepared_transactions > 0 {
-        let why = format!("database {} has prepared transactions, which would block the swap", target.database);
+        let why =
+            format!("database {} has prepared transactions, which would block the swap", target.database);
         return refuse(why, "end them first; see them with: select * from pg_prepared_xacts".to_owned());
     }
     let missing = likeness::missing_extensions(&manifest.database.extensions, facts);
     if !missing.is_empty() {
-        let why = format!("the image of service {} lacks what the backup needs: extension {}", target.name, missing.join(", "));
+        let why = format!(
+            "the image of service {} lacks what the backup needs: extension {}",
+            target.name,
+            missing.join(", ")
+        );
         return refuse(why, format!("the backup was made with the image {}", manifest.server.image));
     }
     check_space(target, manifest)?;
     Ok(RestorePlan {
         target_version: facts.version_num,
-        live_size: facts.size,
+        live_size: found.exists.then_some(facts.size),
         restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
         previous: swap::previous_name(&target.database, host.now, &facts.databases),
         dropped: swap::previous_databases(&target.database, &facts.databases),
         apps: target.links()?,
         stop_apps: options.stop_apps,
-        warnings: warnings(manifest, facts),
+        warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },
         target: target.clone(),
         backup,
     })
@@ -143,41 +159,50 @@ fn warnings(manifest: &Manifest, facts: &ServerFacts) -> Vec<String> {
     ] {
         let new = facts.database[key].as_str().unwrap_or_default();
         if old != new {
-            warnings.push(format!("the {what} of the backup is {old}, that of the database it replaces is {new}"));
+            warnings.push(format!(
+                "the {what} of the backup is {old}, that of the database it replaces is {new}"
+            ));
         }
     }
     warnings
 }
 
-/// Carries a plan out.
+/// Carries a plan out. What the plan rests on is looked at again, now behind the lock.
 pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
     let started = Instant::now();
-    let service = &plan.target;
+    let service = &plan.target.clone();
     files::create_private_folders(&service.layout.own())?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:restore")?;
     let _reading = keep(&plan.backup)?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
-    let facts = server.facts(&service.database)?;
-    leftovers::clear_databases(host, &server, service, &facts)?;
+    let found = Target::look(&server, &service.database)?;
+    leftovers::clear_databases(host, &server, service, &found.facts)?;
+    let plan = decide(host, service, plan.backup, options, &found)?;
+    let toc = manifest::read_toc(&plan.backup.folder)?;
     let _stopped = if plan.stop_apps { Some(StoppedApps::stop(host, &plan.apps)?) } else { None };
 
-    let created_roles = create_roles(&server, &plan.backup.folder, &facts)?;
-    let scratch = NewDatabase::create(&server, &plan.restoring, &facts)?;
+    let created_roles = create_roles(&server, &plan.backup.folder, &found.facts)?;
+    let version = found.facts.version_num;
+    let scratch =
+        NewDatabase::create(&server, &plan.restoring, version, &found.creation(&plan.restoring, &toc))?;
     host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
     fill(host, &server, &plan.backup, &plan.restoring, jobs)?;
     host.progress.step("Comparing the rows of every table with the backup");
     let expected = manifest::read_fingerprint(&plan.backup.folder)?;
     prove(&server, &plan.restoring, &expected.tables)?;
-    server.execute(MAINTENANCE_DATABASE, &likeness::dress_database(&plan.restoring, &facts))?;
+    server.execute(MAINTENANCE_DATABASE, &found.dress(&plan.restoring))?;
     host.check()?;
     host.progress.step("Swapping the databases");
     let swapping = Instant::now();
-    swap::swap(&server, &service.database, &plan.restoring, &plan.previous)?;
+    found.swap_in(&server, &service.database, &plan.restoring, &plan.previous)?;
     let swap_duration = swapping.elapsed();
     scratch.keep();
-    drop_older(host, &server, &plan, facts.version_num);
+    if let Err(error) = found.finish(&server, &service.database, &plan.backup.manifest, &toc) {
+        host.progress.warn(&format!("the data is back, but not all settings of the database: {error}"));
+    }
+    drop_older(host, &server, &plan, version);
     Ok(RestoreReport {
         tables: expected.tables.len(),
         rows: expected.rows(),
@@ -199,7 +224,9 @@ fn drop_older(host: &Host<'_>, server: &Server<'_>, plan: &RestorePlan, version:
     for name in &plan.dropped {
         match server.execute_always(MAINTENANCE_DATABASE, &postgres::drop_database(version, name)) {
             Ok(_) => host.progress.note(&format!("dropped {name}, kept from the restore before")),
-            Err(error) => host.progress.warn(&format!("the older database {name} could not be dropped: {error}")),
+            Err(error) => {
+                host.progress.warn(&format!("the older database {name} could not be dropped: {error}"))
+            }
         }
     }
 }
@@ -260,7 +287,9 @@ fn prove(server: &Server<'_>, database: &str, expected: &[TableSum]) -> Result<(
         .iter()
         .zip(counted)
         .filter(|(table, rows)| table.rows != *rows)
-        .map(|(table, rows)| format!("{}.{}: {} rows expected, {rows} found", table.schema, table.name, table.rows))
+        .map(|(table, rows)| {
+            format!("{}.{}: {} rows expected, {rows} found", table.schema, table.name, table.rows)
+        })
         .collect();
     if wrong.is_empty() {
         return Ok(());
@@ -285,7 +314,8 @@ fn count_rows(server: &Server<'_>, database: &str, tables: &[TableSum]) -> Resul
     };
     let script: String = tables.chunks(COUNTED_AT_ONCE).map(statement).collect();
     let answer = server.execute(database, &script)?;
-    let rows: Vec<u64> = String::from_utf8_lossy(&answer).lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let rows: Vec<u64> =
+        String::from_utf8_lossy(&answer).lines().filter_map(|line| line.trim().parse().ok()).collect();
     if rows.len() == tables.len() {
         return Ok(rows);
     }
@@ -300,10 +330,10 @@ pub struct NewDatabase<'a> {
 }
 
 impl<'a> NewDatabase<'a> {
-    /// Makes it, empty, like the one that `facts` are of.
-    pub fn create(server: &'a Server<'a>, name: &str, facts: &ServerFacts) -> Result<Self> {
-        server.execute(MAINTENANCE_DATABASE, &likeness::create_database(name, facts))?;
-        Ok(NewDatabase { server, name: name.to_owned(), version: facts.version_num })
+    /// Makes it by `statement`.
+    pub fn create(server: &'a Server<'a>, name: &str, version: PgVersion, statement: &str) -> Result<Self> {
+        server.execute(MAINTENANCE_DATABASE, statement)?;
+        Ok(NewDatabase { server, name: name.to_owned(), version })
     }
 
     fn keep(mut self) {
@@ -333,7 +363,7 @@ impl<'a, 'b> StoppedApps<'a, 'b> {
         for app in apps {
             host.progress.step(&format!("Stopping {app}"));
             stopped.names.push(app.clone());
-            host.dokku.stop_app(app)?;
+            Dokku::stop_app(app)?;
         }
         Ok(stopped)
     }
@@ -343,7 +373,7 @@ impl Drop for StoppedApps<'_, '_> {
     fn drop(&mut self) {
         for app in &self.names {
             self.host.progress.step(&format!("Starting {app}"));
-            if let Err(error) = self.host.dokku.start_app(app) {
+            if let Err(error) = Dokku::start_app(app) {
                 self.host.progress.warn(&format!("{error}; start it with: dokku ps:start {app}"));
             }
         }
@@ -369,9 +399,12 @@ pub fn undo(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
     let databases: Vec<String> =
         server.query(MAINTENANCE_DATABASE, "select json_agg(datname) from pg_database;\n")?;
     let Some(restored) = swap::previous_databases(&service.database, &databases).into_iter().next() else {
-        return Err(Failure::not_found(format!("there is nothing to undo: {} has no previous database", service.name))
-            .hint(format!("a restore keeps one; the backups are listed by: dokku pgbackup:list {}", service.name))
-            .into());
+        return Err(Failure::not_found(format!(
+            "there is nothing to undo: {} has no previous database",
+            service.name
+        ))
+        .hint(format!("a restore keeps one; the backups are listed by: dokku pgbackup:list {}", service.name))
+        .into());
     };
     let kept = swap::previous_name(&service.database, host.now, &databases);
     let swapping = Instant::now();

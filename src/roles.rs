@@ -163,7 +163,11 @@ GRANT postgres TO boss GRANTED BY postgres;
         assert_eq!(plan.missing, ["We\"ird; role", "farmer"]);
         let text = plan.statements.join("\n");
         assert_eq!(plan.statements.len(), 6, "{text}");
-        assert!(!text.contains("ALTER ROLE postgres") && !text.contains("GRANT postgres") && !text.contains("restrict"));
+        assert!(
+            !text.contains("ALTER ROLE postgres")
+                && !text.contains("GRANT postgres")
+                && !text.contains("restrict")
+        );
         assert!(text.contains("a;b'") && text.contains(r"E'b\';c'") && text.contains("it''s; new"));
     }
 

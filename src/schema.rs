@@ -37,7 +37,11 @@ impl SchemaObject {
     /// `table public.users`, as a person would say it.
     pub fn describe(&self) -> String {
         let kind = self.kind.to_lowercase();
-        if self.schema.is_empty() { format!("{kind} {}", self.name) } else { format!("{kind} {}.{}", self.schema, self.name) }
+        if self.schema.is_empty() {
+            format!("{kind} {}", self.name)
+        } else {
+            format!("{kind} {}.{}", self.schema, self.name)
+        }
     }
 }
 
@@ -129,8 +133,7 @@ fn after_type_name(text: &str) -> &str {
             None => break,
         }
     }
-    loop {
-        let Some(after) = TYPE_CONTINUATIONS.iter().find_map(|word| rest.strip_prefix(word)) else { break };
+    while let Some(after) = TYPE_CONTINUATIONS.iter().find_map(|word| rest.strip_prefix(word)) {
         if after.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
             break;
         }
@@ -178,9 +181,15 @@ mod tests {
 
     #[test]
     fn casts_vanish_whatever_their_type() {
-        for cast in ["text", "character varying(20)", "timestamp without time zone", "numeric(10,2)[]", "public.\"My Type\"[]",
-            "double precision", "\"char\""]
-        {
+        for cast in [
+            "text",
+            "character varying(20)",
+            "timestamp without time zone",
+            "numeric(10,2)[]",
+            "public.\"My Type\"[]",
+            "double precision",
+            "\"char\"",
+        ] {
             assert_eq!(comparable(&format!("(x)::{cast} <> y")), "x<>y", "{cast}");
         }
     }

@@ -36,7 +36,8 @@ impl<'a> Server<'a> {
             Failure::refused(format!("service {} is {state}", service.name))
                 .hint(format!("start it with: dokku postgres:start {}", service.name))
         };
-        let container = host.docker.container(&name)?.ok_or_else(|| stopped("not running (it has no container)"))?;
+        let container =
+            host.docker.container(&name)?.ok_or_else(|| stopped("not running (it has no container)"))?;
         if container.paused {
             return Err(stopped("paused").into());
         }
@@ -44,13 +45,30 @@ impl<'a> Server<'a> {
             return Err(stopped("not running").into());
         }
         let password = service.password()?;
-        Ok(Server { docker: host.docker, container, container_name: name, service: service.name.to_string(), password })
+        Ok(Server {
+            docker: host.docker,
+            container,
+            container_name: name,
+            service: service.name.to_string(),
+            password,
+        })
     }
 
     /// A server of our own, that lets everybody in.
-    pub fn throwaway(docker: &'a Docker, container: ContainerInfo, container_name: &str, service: &Service) -> Self {
+    pub fn throwaway(
+        docker: &'a Docker,
+        container: ContainerInfo,
+        container_name: &str,
+        service: &Service,
+    ) -> Self {
         let container_name = container_name.to_owned();
-        Server { docker, container, container_name, service: service.name.to_string(), password: String::new() }
+        Server {
+            docker,
+            container,
+            container_name,
+            service: service.name.to_string(),
+            password: String::new(),
+        }
     }
 
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
@@ -111,12 +129,15 @@ impl<'a> Server<'a> {
             return Err(crate::docker::start_failure(&output, &self.container.image_name));
         }
         let why = postgres::explain(&output.stderr).unwrap_or_else(|| output.ending());
-        Err(Failure::tool(format!("{tool} failed on {}: {why}", self.service)).details(output.last_words(8)).into())
+        Err(Failure::tool(format!("{tool} failed on {}: {why}", self.service))
+            .details(output.last_words(8))
+            .into())
     }
 
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
-        let identity = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let identity =
+            format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         JobContainer {
             name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
             service: self.service.clone(),

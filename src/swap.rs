@@ -69,7 +69,10 @@ fn is_marked(live: &str, mark: &str, name: &str) -> bool {
     let time = name.strip_prefix(base(live, mark)).and_then(|rest| rest.strip_prefix(mark));
     time.is_some_and(|time| {
         time.len() == TIME_LENGTH
-            && time.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
+            && time
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
     })
 }
 
@@ -78,8 +81,10 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
     let before = database_oid(server, incoming)?;
     let fence = format!("pgbackup fence {}", std::process::id());
     std::thread::scope(|scope| {
-        let evictor = scope.spawn(|| server.execute_always(MAINTENANCE_DATABASE, &eviction_script(live, incoming, &fence)));
-        let renamed = server.execute_always(MAINTENANCE_DATABASE, &rename_script(live, incoming, kept, &fence));
+        let evictor = scope
+            .spawn(|| server.execute_always(MAINTENANCE_DATABASE, &eviction_script(live, incoming, &fence)));
+        let renamed =
+            server.execute_always(MAINTENANCE_DATABASE, &rename_script(live, incoming, kept, &fence));
         let evicted = evictor.join();
         if let Err(error) = renamed {
             // The connection may have broken after the commit: the server knows.
@@ -166,9 +171,12 @@ mod tests {
             assert!(is_previous(live, &previous) && is_restoring(live, &restoring));
             assert!(!is_restoring(live, &previous) && !is_previous(live, live));
         }
-        for other in ["happycows_db_previous_", "happycows_db_previous_20261123-115248", "happycows_db_previous_x0261123_115248",
-            "other_previous_20261123_115248"]
-        {
+        for other in [
+            "happycows_db_previous_",
+            "happycows_db_previous_20261123-115248",
+            "happycows_db_previous_x0261123_115248",
+            "other_previous_20261123_115248",
+        ] {
             assert!(!is_previous("happycows_db", other), "{other}");
         }
     }

@@ -130,9 +130,11 @@ impl Reader<'_> {
     fn int(&mut self) -> Result<i64, TocError> {
         let negative = self.byte()? != 0;
         let size = self.int_size;
-        let value = self.take(size)?.iter().rev().try_fold(0i64, |value, byte| {
-            value.checked_mul(256).map(|value| value | i64::from(*byte))
-        });
+        let value = self
+            .take(size)?
+            .iter()
+            .rev()
+            .try_fold(0i64, |value, byte| value.checked_mul(256).map(|value| value | i64::from(*byte)));
         match value {
             Some(value) if negative => Ok(-value),
             Some(value) => Ok(value),
@@ -190,8 +192,10 @@ mod tests {
     fn sample() -> Vec<u8> {
         let head = [b"PGDMP\x01\x10\x00\x04\x08\x03\x00".to_vec(), int(0).repeat(7)].concat();
         let names = [text("db"), text("17.6"), text("17.6"), int(1)].concat();
-        let about = [int(7), int(1), text("0"), text("16385"), text("we\"ird ta\nble"), text("TABLE DATA"), int(3)];
-        let body = [text(""), text(""), text("COPY x FROM stdin;\n"), text("public"), int(-1), int(-1), int(0)];
+        let about =
+            [int(7), int(1), text("0"), text("16385"), text("we\"ird ta\nble"), text("TABLE DATA"), int(3)];
+        let body =
+            [text(""), text(""), text("COPY x FROM stdin;\n"), text("public"), int(-1), int(-1), int(0)];
         let tail = [text("postgres"), text("false"), text("6"), int(-1), text("7.dat")];
         [head, names, about.concat(), body.concat(), tail.concat()].concat()
     }

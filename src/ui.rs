@@ -2,7 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this file prints")]
+#![expect(clippy::print_stderr, reason = "this file prints")]
 
 pub mod table;
 
@@ -109,12 +109,12 @@ impl Ui {
         match wrong.kind() {
             ErrorKind::DisplayHelp => self.result(wrong.to_string().trim_end()),
             ErrorKind::DisplayVersion => self.result(concat!("pgbackup ", env!("CARGO_PKG_VERSION"))),
-            _ => return self.misunderstood(wrong),
+            _ => return Self::misunderstood(wrong),
         }
         ExitCode::SUCCESS
     }
 
-    fn misunderstood(&self, wrong: &clap::Error) -> ExitCode {
+    fn misunderstood(wrong: &clap::Error) -> ExitCode {
         let text = wrong.to_string();
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
         let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -203,9 +203,10 @@ impl Progress for Ui {
 
 fn new_bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => {
-            (ProgressBar::new(total), "       {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left")
-        }
+        Some(total) => (
+            ProgressBar::new(total),
+            "       {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
+        ),
         None => (ProgressBar::new_spinner(), "       {spinner} {decimal_bytes} {decimal_bytes_per_sec}"),
     };
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));

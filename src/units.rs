@@ -22,7 +22,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -85,7 +85,10 @@ mod tests {
     fn ages_and_durations_read_well() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let ages = [-600, 5, 60, 7200, 90_000, 6_000_000].map(|age| ago(now - TimeDelta::seconds(age), now));
-        assert_eq!(ages, ["in the future", "just now", "1 minute ago", "2 hours ago", "1 day ago", "2 months ago"]);
+        assert_eq!(
+            ages,
+            ["in the future", "just now", "1 minute ago", "2 hours ago", "1 day ago", "2 months ago"]
+        );
         let spans = [800, 42_000, 200_000, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));
         assert_eq!(spans, ["0.8 s", "42 s", "3 min 20 s", "2 h 5 min"]);
     }

@@ -93,7 +93,13 @@ impl VerifyReport {
 }
 
 /// Verifies `backup` at `level` and keeps the result beside it.
-pub fn verify(host: &Host<'_>, service: &Service, backup: &Backup, level: Level, jobs: usize) -> Result<VerifyReport> {
+pub fn verify(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    level: Level,
+    jobs: usize,
+) -> Result<VerifyReport> {
     let started = Instant::now();
     let _reading: BackupLock = restore::keep(backup)?;
     let name = backup.id.to_string();
@@ -144,17 +150,25 @@ fn check_against_checksums(
             return Ok(Vec::new());
         }
     };
-    present.retain(|(name, _)| name != layout::CHECKSUMS && !name.starts_with(layout::VERIFIED) && name != ".verified.toml.new");
+    present.retain(|(name, _)| {
+        name != layout::CHECKSUMS && !name.starts_with(layout::VERIFIED) && name != ".verified.toml.new"
+    });
     let names: BTreeSet<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
-    let expected: BTreeMap<&str, &str> = sums.iter().map(|sum| (sum.name.as_str(), sum.sha256.as_str())).collect();
-    problems.extend(expected.keys().filter(|name| !names.contains(*name)).map(|name| Problem::new(*name, "is missing")));
-    problems.extend(names.iter().filter(|name| !expected.contains_key(*name)).map(|name| {
-        Problem::new(*name, "is not one of the backup's files")
-    }));
+    let expected: BTreeMap<&str, &str> =
+        sums.iter().map(|sum| (sum.name.as_str(), sum.sha256.as_str())).collect();
+    problems.extend(
+        expected.keys().filter(|name| !names.contains(*name)).map(|name| Problem::new(*name, "is missing")),
+    );
+    problems.extend(
+        names
+            .iter()
+            .filter(|name| !expected.contains_key(*name))
+            .map(|name| Problem::new(*name, "is not one of the backup's files")),
+    );
     let total: u64 = present.iter().map(|(_, size)| size).sum();
     present.retain(|(name, _)| expected.contains_key(name.as_str()));
     // The longest first, so that no thread is left alone with one at the end.
-    present.sort_by(|a, b| b.1.cmp(&a.1));
+    present.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let digester = Digester::start(&backup.folder, Treatment::reading(depth, host.dokku.environment().cores));
     present.iter().for_each(|(name, _)| digester.submit(name.clone()));
     let digests = digester.finish(|done| {
@@ -169,12 +183,20 @@ fn check_against_checksums(
             problems.push(Problem::new(&digest.name, format!("it cannot be decompressed to its end: {why}")));
         }
     }
-    report.check("files", format!("{}, size and SHA-256 of each", plural(expected.len() as u64, "file")), problems);
+    report.check(
+        "files",
+        format!("{}, size and SHA-256 of each", plural(expected.len() as u64, "file")),
+        problems,
+    );
     Ok(digests)
 }
 
 /// What the files hold against what the backup says they hold.
-fn check_archive(backup: &Backup, digests: &[FileDigest], report: &mut VerifyReport) -> Option<(Toc, Fingerprint)> {
+fn check_archive(
+    backup: &Backup,
+    digests: &[FileDigest],
+    report: &mut VerifyReport,
+) -> Option<(Toc, Fingerprint)> {
     let read = || -> Result<(Toc, Fingerprint, Fingerprint)> {
         let toc = manifest::read_toc(&backup.folder)?;
         let found = Fingerprint::assemble(&toc, digests)?;
@@ -188,7 +210,9 @@ fn check_archive(backup: &Backup, digests: &[FileDigest], report: &mut VerifyRep
         Ok((toc, expected, found)) => {
             compare(&expected, &found, "archive", report);
             if expected.schema != found.schema {
-                report.problems.push(Problem::new("schema", "its definitions are not the ones that were fingerprinted"));
+                report
+                    .problems
+                    .push(Problem::new("schema", "its definitions are not the ones that were fingerprinted"));
             }
             let stated = &backup.manifest.contents;
             let counts = (stated.tables, stated.rows, stated.sequences, stated.large_objects);
@@ -208,7 +232,8 @@ fn compare(expected: &Fingerprint, found: &Fingerprint, place: &'static str, rep
     problems.extend(compare_sequences(&expected.sequences, &found.sequences));
     let (wanted, got) = (&expected.large_objects, &found.large_objects);
     if wanted.count != got.count {
-        problems.push(Problem::new("large objects", format!("{} expected, {} found", wanted.count, got.count)));
+        problems
+            .push(Problem::new("large objects", format!("{} expected, {} found", wanted.count, got.count)));
     } else if wanted != got {
         problems.push(Problem::new("large objects", "content differs"));
     }
@@ -223,12 +248,19 @@ fn compare(expected: &Fingerprint, found: &Fingerprint, place: &'static str, rep
     report.check(place, compared.join(", "), problems);
 }
 
-fn compare_tables(expected: &[TableSum], found: &[TableSum], problems: &mut Vec<Problem>) -> Vec<TableResult> {
+fn compare_tables(
+    expected: &[TableSum],
+    found: &[TableSum],
+    problems: &mut Vec<Problem>,
+) -> Vec<TableResult> {
     let key = |table: &TableSum| (table.schema.clone(), table.name.clone());
     let by_name: BTreeMap<_, &TableSum> = found.iter().map(|table| (key(table), table)).collect();
     let wanted: BTreeSet<_> = expected.iter().map(key).collect();
     for table in found.iter().filter(|table| !wanted.contains(&key(table))) {
-        problems.push(Problem::new(format!("table {}.{}", table.schema, table.name), "is there and should not be"));
+        problems.push(Problem::new(
+            format!("table {}.{}", table.schema, table.name),
+            "is there and should not be",
+        ));
     }
     let result = |table: &TableSum| {
         let other = by_name.get(&key(table));
@@ -258,7 +290,8 @@ fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec
         match by_name.get(&key(value)) {
             None => problems.push(Problem::new(subject, "is missing")),
             Some(other) if (other.value, other.called) != (value.value, value.called) => {
-                problems.push(Problem::new(subject, format!("{} expected, {} found", value.value, other.value)));
+                problems
+                    .push(Problem::new(subject, format!("{} expected, {} found", value.value, other.value)));
             }
             Some(_) => {}
         }

@@ -18,7 +18,8 @@ pub struct FolderWatch {
 
 impl FolderWatch {
     pub fn start(folder: &Path) -> Result<Self> {
-        let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("cannot use inotify")?;
+        let queue =
+            inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("cannot use inotify")?;
         inotify::add_watch(&queue, folder, WatchFlags::CLOSE_WRITE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         Ok(FolderWatch { queue, seen: HashSet::new() })

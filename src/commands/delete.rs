@@ -14,8 +14,15 @@ use crate::units;
 pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
     let names = chosen(&service, &args.backups)?;
-    let what = if let [one] = names.as_slice() { format!("Backup {one}") } else { units::plural(names.len() as u64, "backup") };
-    app.ui.confirm(&format!("{what} of {} is going to be deleted for good", service.name), service.name.as_str())?;
+    let what = if let [one] = names.as_slice() {
+        format!("Backup {one}")
+    } else {
+        units::plural(names.len() as u64, "backup")
+    };
+    app.ui.confirm(
+        &format!("{what} of {} is going to be deleted for good", service.name),
+        service.name.as_str(),
+    )?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
     leftovers::clear(&app.host(), &service, &lock)?;
     for name in &names {

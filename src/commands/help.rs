@@ -18,7 +18,8 @@ pub fn run(app: &App<'_>, wanted: Option<&str>) -> Result<()> {
     };
     let name = format!("{PREFIX}{}", wanted.trim_start_matches(PREFIX));
     let command = visible(&definition).find(|command| command.get_name() == name);
-    let unknown = || Failure::usage(format!("there is no command {name}")).hint("see all with: dokku pgbackup:help");
+    let unknown =
+        || Failure::usage(format!("there is no command {name}")).hint("see all with: dokku pgbackup:help");
     let help = command.cloned().ok_or_else(unknown)?.render_help();
     app.ui.result(help.to_string().trim_end());
     Ok(())
@@ -39,10 +40,9 @@ fn overview(app: &App<'_>, definition: &Command) {
 }
 
 /// `    pgbackup:create <service> [--flags], Text`: dokku splits at the comma, so there is just one.
-pub fn lines(app: &App<'_>) -> Result<()> {
+pub fn lines(app: &App<'_>) {
     let definition = cli::definition();
     visible(&definition).for_each(|command| app.ui.result(&dokku_line(command)));
-    Ok(())
 }
 
 fn signature(command: &Command) -> String {

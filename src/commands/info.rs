@@ -37,11 +37,10 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
         return Ok(());
     }
     app.ui.heading(&format!("{} backup {}", service.name, backup.id));
-    let rows: Vec<(String, String)> = INFO_KEYS
-        .iter()
-        .filter_map(|key| Some((title(key), value(app, &backup, key)?)))
-        .collect();
-    let rows: Vec<(&str, String)> = rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
+    let rows: Vec<(String, String)> =
+        INFO_KEYS.iter().filter_map(|key| Some((title(key), value(app, &backup, key)?))).collect();
+    let rows: Vec<(&str, String)> =
+        rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
     table::report(&rows).iter().for_each(|line| app.ui.detail(line));
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
         app.ui.result(&format!(" !     {problem}"));
@@ -76,7 +75,9 @@ fn value(app: &App<'_>, backup: &Backup, key: &str) -> Option<String> {
         "large-objects" => manifest.contents.large_objects.to_string(),
         "postgres-version" => manifest.server.version.clone(),
         "image" => manifest.server.image.clone(),
-        "made-in" => units::duration((manifest.finished_at - manifest.started_at).to_std().unwrap_or_default()),
+        "made-in" => {
+            units::duration((manifest.finished_at - manifest.started_at).to_std().unwrap_or_default())
+        }
         "path" => backup.folder.display().to_string(),
         _ => return None,
     })

@@ -36,9 +36,12 @@ pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
 fn as_json(service: &Service, entry: &Entry) -> Result<Value> {
     Ok(match (entry, trouble(entry, service.name.as_str())) {
         (Entry::Whole(backup), _) => serde_json::to_value(BackupView::of(backup))?,
-        (_, Some((status, problem))) => {
-            serde_json::to_value(NotWholeView { id: entry.name(), service: service.name.as_str(), status, problem })?
-        }
+        (_, Some((status, problem))) => serde_json::to_value(NotWholeView {
+            id: entry.name(),
+            service: service.name.as_str(),
+            status,
+            problem,
+        })?,
         _ => json!(null),
     })
 }

@@ -117,20 +117,46 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
     let (target, database) = (&plan.target.name, &plan.target.database);
     let mut rows = vec![
         ("Backup", format!("{} of {}", plan.backup.id, manifest.service)),
-        ("Made", format!("{} ({})", units::ago(manifest.started_at, app.now), units::time(manifest.started_at))),
-        ("Holds", format!(
-            "{}, {}, {} as a database, Postgres {}",
-            units::plural(manifest.contents.tables as u64, "table"),
-            units::plural(manifest.contents.rows, "row"),
-            units::bytes(manifest.database.size_bytes),
-            manifest.server.version_num
-        )),
-        ("Replaces", format!("database {database} of {target} ({}, Postgres {})", units::bytes(plan.live_size), plan.target_version)),
-        ("Lost from view", "everything written since the backup; it stays in the previous database".to_owned()),
-        ("Kept as previous", plan.previous.clone()),
+        (
+            "Made",
+            format!("{} ({})", units::ago(manifest.started_at, app.now), units::time(manifest.started_at)),
+        ),
+        (
+            "Holds",
+            format!(
+                "{}, {}, {} as a database, Postgres {}",
+                units::plural(manifest.contents.tables as u64, "table"),
+                units::plural(manifest.contents.rows, "row"),
+                units::bytes(manifest.database.size_bytes),
+                manifest.server.version_num
+            ),
+        ),
     ];
+    match plan.live_size {
+        Some(size) => rows.extend([
+            (
+                "Replaces",
+                format!(
+                    "database {database} of {target} ({}, Postgres {})",
+                    units::bytes(size),
+                    plan.target_version
+                ),
+            ),
+            (
+                "Lost from view",
+                "everything written since the backup; it stays in the previous database".to_owned(),
+            ),
+            ("Kept as previous", plan.previous.clone()),
+        ]),
+        None => rows
+            .push(("Brings back", format!("database {database} of {target}, which is not there any more"))),
+    }
     if !plan.apps.is_empty() {
-        let what = if plan.stop_apps { "stopped before, started afterwards" } else { "lose their connections for a moment" };
+        let what = if plan.stop_apps {
+            "stopped before, started afterwards"
+        } else {
+            "lose their connections for a moment"
+        };
         rows.push(("Apps", format!("{}: {what}", plan.apps.join(", "))));
     }
     for name in &plan.dropped {
@@ -146,18 +172,33 @@ fn show_report(app: &App<'_>, report: &RestoreReport) {
     let target = &plan.target.name;
     app.ui.heading(&format!("{target} has the data of backup {}", plan.backup.id));
     let mut rows = vec![
-        ("Restored", format!(
-            "{}, {}, all counted",
-            units::plural(report.tables as u64, "table"),
-            units::plural(report.rows, "row")
-        )),
-        ("Duration", format!("{}, of which the swap {} ms", units::duration(report.duration), report.swap_duration.as_millis())),
-        ("Previous database", plan.previous.clone()),
+        (
+            "Restored",
+            format!(
+                "{}, {}, all counted",
+                units::plural(report.tables as u64, "table"),
+                units::plural(report.rows, "row")
+            ),
+        ),
+        (
+            "Duration",
+            format!(
+                "{}, of which the swap {} ms",
+                units::duration(report.duration),
+                report.swap_duration.as_millis()
+            ),
+        ),
     ];
+    if plan.live_size.is_some() {
+        rows.push(("Previous database", plan.previous.clone()));
+    }
     if !report.created_roles.is_empty() {
         rows.push(("Roles made", report.created_roles.join(", ")));
     }
     table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    if plan.live_size.is_none() {
+        return;
+    }
     app.ui.detail(&format!("Not what you wanted? Swap back at once with: dokku pgbackup:undo {target}"));
 }
 

@@ -86,7 +86,9 @@ fn chosen(service: &Service, args: &VerifyArgs) -> Result<Vec<Entry>> {
     }
     // Without a name: the newest, good or not. A bad one is to be seen, not passed over.
     if args.backup.is_none() {
-        if let Some(newest) = entries.iter().find(|entry| matches!(entry, Entry::Whole(_) | Entry::Broken { .. })) {
+        if let Some(newest) =
+            entries.iter().find(|entry| matches!(entry, Entry::Whole(_) | Entry::Broken { .. }))
+        {
             return Ok(vec![newest.clone()]);
         }
     }
@@ -161,7 +163,10 @@ fn show(app: &App<'_>, service: &Service, report: &VerifyReport) {
         let align = [Align::Left, Align::Right, Align::Right, Align::Left];
         table::lines(&align, &rows).iter().for_each(|line| app.ui.detail(line));
         if let Some(more) = report.tables.len().checked_sub(TABLES_SHOWN).filter(|more| *more > 0) {
-            app.ui.detail(&format!("and {} more; --format json shows all", units::plural(more as u64, "table")));
+            app.ui.detail(&format!(
+                "and {} more; --format json shows all",
+                units::plural(more as u64, "table")
+            ));
         }
     }
     for problem in &report.problems {

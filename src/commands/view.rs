@@ -92,12 +92,14 @@ pub fn trouble(entry: &Entry, service: &str) -> Option<(&'static str, String)> {
         Entry::Broken { why, .. } => {
             Some(("broken", format!("{why}; remove it with: dokku pgbackup:delete {service} {name}")))
         }
-        Entry::Pending { .. } => {
-            Some(("unfinished", "being made now, or left by a killed run; the next create removes it".to_owned()))
-        }
-        Entry::Deleted { .. } => {
-            Some(("half-removed", "being removed now, or left by a killed run; the next create removes it".to_owned()))
-        }
+        Entry::Pending { .. } => Some((
+            "unfinished",
+            "being made now, or left by a killed run; the next create removes it".to_owned(),
+        )),
+        Entry::Deleted { .. } => Some((
+            "half-removed",
+            "being removed now, or left by a killed run; the next create removes it".to_owned(),
+        )),
     }
 }
 

@@ -60,7 +60,12 @@ fn schema_name(id: &BackupId) -> String {
 }
 
 /// Finds the tables that are asked for as `schema.table` or, in the schema public, `table`.
-pub fn plan_tables(host: &Host<'_>, target: &Service, backup: Backup, wanted: &[String]) -> Result<TablesPlan> {
+pub fn plan_tables(
+    host: &Host<'_>,
+    target: &Service,
+    backup: Backup,
+    wanted: &[String],
+) -> Result<TablesPlan> {
     refuse_unless_whole(host, &backup)?;
     let toc = manifest::read_toc(&backup.folder)?;
     let mut tables: Vec<ChosenTable> = Vec::new();
@@ -77,43 +82,46 @@ pub fn plan_tables(host: &Host<'_>, target: &Service, backup: Backup, wanted: &[
     Ok(TablesPlan { schema: schema_name(&backup.id), target: target.clone(), tables, backup })
 }
 
-fn is_table(entry: &&Entry) -> bool {
-    entry.kind == "TABLE"
+fn tables(toc: &Toc) -> impl Iterator<Item = &Entry> {
+    toc.entries.iter().filter(|entry| entry.kind == "TABLE")
 }
 
 fn find_table<'a>(toc: &'a Toc, asked: &str) -> Option<&'a Entry> {
     let named = |entry: &&Entry| {
-        format!("{}.{}", entry.schema, entry.name) == asked || (entry.schema == "public" && entry.name == asked)
+        format!("{}.{}", entry.schema, entry.name) == asked
+            || (entry.schema == "public" && entry.name == asked)
     };
-    toc.entries.iter().filter(is_table).find(named)
+    tables(toc).find(named)
 }
 
 /// From `COPY public.cows (id, name) FROM stdin;`.
 fn columns(toc: &Toc, table: &Entry) -> Option<String> {
-    let is_data = |entry: &&Entry| entry.kind == "TABLE DATA" && entry.schema == table.schema && entry.name == table.name;
+    let is_data = |entry: &&Entry| {
+        entry.kind == "TABLE DATA" && entry.schema == table.schema && entry.name == table.name
+    };
     let copy = &toc.entries.iter().find(is_data)?.copy_statement;
     let target = format!("{}.{}", table.schema, table.name);
     let list = copy.trim_end().strip_suffix(") FROM stdin;")?;
     // Names may hold brackets themselves; the list begins behind the table's own name.
     let behind_name = list.find(&target).map_or(0, |at| at + target.len());
-    list[behind_name..].split_once('(').map(|(_, columns)| columns.to_owned()).filter(|columns| !columns.is_empty())
+    list[behind_name..]
+        .split_once('(')
+        .map(|(_, columns)| columns.to_owned())
+        .filter(|columns| !columns.is_empty())
 }
 
 fn unknown_table(toc: &Toc, backup: &Backup, asked: &str) -> Failure {
     let last = asked.rsplit('.').next().unwrap_or(asked).to_lowercase();
-    let near = |entry: &&Entry| entry.name.to_lowercase().contains(&last) || last.contains(&entry.name.to_lowercase());
-    let names: Vec<String> = toc
-        .entries
-        .iter()
-        .filter(is_table)
-        .filter(near)
-        .take(3)
-        .map(|entry| format!("{}.{}", entry.schema, entry.name))
-        .collect();
+    let near = |entry: &&Entry| {
+        entry.name.to_lowercase().contains(&last) || last.contains(&entry.name.to_lowercase())
+    };
+    let names: Vec<String> =
+        tables(toc).filter(near).take(3).map(|entry| format!("{}.{}", entry.schema, entry.name)).collect();
     let failure = Failure::not_found(format!("backup {} has no table {asked}", backup.id));
     if names.is_empty() {
         let service = &backup.manifest.service;
-        return failure.hint(format!("see its tables with: dokku pgbackup:info {service} {} --format json", backup.id));
+        return failure
+            .hint(format!("see its tables with: dokku pgbackup:info {service} {} --format json", backup.id));
     }
     failure.hint(format!("did you mean {}?", names.join(" or ")))
 }
@@ -129,18 +137,24 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     let server = Server::of(host, service)?;
     let facts = server.facts(&service.database)?;
     leftovers::clear_databases(host, &server, service, &facts)?;
-    if let Some(why) = likeness::version_obstacle(plan.backup.manifest.server.version_num, facts.version_num) {
+    if let Some(why) = likeness::version_obstacle(plan.backup.manifest.server.version_num, facts.version_num)
+    {
         return Err(Failure::refused(why).into());
     }
     refuse_if_there(&server, service, &plan.schema)?;
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
     create_roles(&server, &plan.backup.folder, &facts)?;
     let scratch_database = swap::restoring_name(&service.database, host.now, &facts.databases);
-    let _scratch = NewDatabase::create(&server, &scratch_database, &facts)?;
+    let creation = likeness::create_database(&scratch_database, &facts);
+    let _scratch = NewDatabase::create(&server, &scratch_database, facts.version_num, &creation)?;
     let work = WorkFolder::begin(service, &plan.backup.id)?;
 
-    host.progress.step(&format!("Restoring {} into a scratch database", crate::units::plural(plan.tables.len() as u64, "table")));
-    let definitions = postgres::restore_command(&scratch_database, jobs, "/backup/dump", &["--section=pre-data"]);
+    host.progress.step(&format!(
+        "Restoring {} into a scratch database",
+        crate::units::plural(plan.tables.len() as u64, "table")
+    ));
+    let definitions =
+        postgres::restore_command(&scratch_database, jobs, "/backup/dump", &["--section=pre-data"]);
     run_pg_restore(host, &server, &plan.backup.manifest, &plan.backup.folder, definitions)?;
     let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
@@ -155,7 +169,8 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
 }
 
 fn refuse_if_there(server: &Server<'_>, service: &Service, schema: &str) -> Result<()> {
-    let question = format!("select to_json(exists(select from pg_namespace where nspname = {}));\n", literal(schema));
+    let question =
+        format!("select to_json(exists(select from pg_namespace where nspname = {}));\n", literal(schema));
     if server.query::<bool>(&service.database, &question)? {
         return Err(Failure::refused(format!("database {} has a schema {schema} already", service.database))
             .hint(format!("when you need it no more: drop schema {schema} cascade"))
@@ -180,7 +195,10 @@ fn load_rows(
     for table in &plan.tables {
         let family = family(server, database, table)?;
         let belongs = |schema: &str, name: &str| family.iter().any(|(s, n)| s == schema && n == name);
-        let data = toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA" && belongs(&entry.schema, &entry.name));
+        let data = toc
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == "TABLE DATA" && belongs(&entry.schema, &entry.name));
         data.for_each(|entry| list.push_str(&format!("{};\n", entry.dump_id)));
         rows.push(sums.iter().filter(|sum| belongs(&sum.schema, &sum.name)).map(|sum| sum.rows).sum());
     }
@@ -212,14 +230,21 @@ fn copy_script(plan: &TablesPlan) -> String {
     let schema = identifier(&plan.schema);
     let mut script = format!("create schema {schema};\n");
     for table in &plan.tables {
-        let (from_schema, from, copy) = (identifier(&table.schema), identifier(&table.name), identifier(&table.copy));
+        let (from_schema, from, copy) =
+            (identifier(&table.schema), identifier(&table.name), identifier(&table.copy));
         script.push_str(&format!("create table {schema}.{copy} as select * from {from_schema}.{from};\n"));
     }
     script
 }
 
 /// Dumps the new schema alone and restores it into the live database, all or nothing.
-fn move_schema(host: &Host<'_>, server: &Server<'_>, plan: &TablesPlan, work: &WorkFolder, scratch: &str) -> Result<()> {
+fn move_schema(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    plan: &TablesPlan,
+    work: &WorkFolder,
+    scratch: &str,
+) -> Result<()> {
     let manifest = &plan.backup.manifest;
     let job = DumpJob {
         database: scratch,
@@ -233,7 +258,8 @@ fn move_schema(host: &Host<'_>, server: &Server<'_>, plan: &TablesPlan, work: &W
         only_schema: Some(&plan.schema),
     };
     dump(host, server, &job)?;
-    let command = postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
+    let command =
+        postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
     run_pg_restore(host, server, manifest, &work.folder, command)
 }
 
@@ -241,7 +267,9 @@ fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {
     let counts: Vec<String> = plan
         .tables
         .iter()
-        .map(|table| format!("(select count(*) from {}.{})", identifier(&plan.schema), identifier(&table.copy)))
+        .map(|table| {
+            format!("(select count(*) from {}.{})", identifier(&plan.schema), identifier(&table.copy))
+        })
         .collect();
     server.query(&plan.target.database, &format!("select json_build_array({});\n", counts.join(", ")))
 }

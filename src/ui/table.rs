@@ -9,7 +9,8 @@ pub enum Align {
 
 /// Lines with the columns of `rows` below one another, two spaces apart. The last column is not padded.
 pub fn lines(align: &[Align], rows: &[Vec<String>]) -> Vec<String> {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown_width(cell)).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown_width(cell)).max();
     let widths: Vec<usize> = (0..align.len()).map(|column| width(column).unwrap_or(0)).collect();
     rows.iter().map(|row| line(align, &widths, row)).collect()
 }

@@ -30,6 +30,8 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// Uncompressed when there is room: its files live only until they are digested.
 const NO_COMPRESSION: &str = "0";
 
+const TRIES: usize = 5;
+
 /// Makes a server in the container's own layer. The arguments are settings, given by us.
 const SERVER_SCRIPT: &str = "\
 set -e
@@ -54,7 +56,8 @@ pub fn drill(
     let facts = await_facts(host, &server)?;
     let missing = likeness::missing_extensions(&backup.manifest.database.extensions, &facts);
     if !missing.is_empty() {
-        let what = format!("the image {} lacks the extension {}", backup.manifest.server.image, missing.join(", "));
+        let what =
+            format!("the image {} lacks the extension {}", backup.manifest.server.image, missing.join(", "));
         report.check("restore", "into a throwaway server", vec![Problem::new("restore", what)]);
         return Ok(());
     }
@@ -67,8 +70,13 @@ pub fn drill(
     let command = postgres::restore_command(MAINTENANCE_DATABASE, jobs, "/backup/dump", &["--create"]);
     if let Err(error) = restore::run_pg_restore(host, &server, &backup.manifest, &backup.folder, command) {
         host.check()?;
-        let details = crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
-        report.check("restore", "into a throwaway server", vec![Problem::new("restore", format!("{error}: {details}"))]);
+        let details =
+            crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
+        report.check(
+            "restore",
+            "into a throwaway server",
+            vec![Problem::new("restore", format!("{error}: {details}"))],
+        );
         return Ok(());
     }
     report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), Vec::new());
@@ -88,7 +96,11 @@ pub fn drill(
     let dumped = dump(host, &server, &job)?;
     let found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     compare(expected, &found, "restored", report);
-    report.check("schema", crate::units::plural(schema::objects(toc).len() as u64, "definition"), compare_schemas(toc, &dumped.toc));
+    report.check(
+        "schema",
+        crate::units::plural(schema::objects(toc).len() as u64, "definition"),
+        compare_schemas(toc, &dumped.toc),
+    );
     Ok(())
 }
 
@@ -106,7 +118,8 @@ fn compare_schemas(expected: &Toc, found: &Toc) -> Vec<Problem> {
         let what = if got_names.contains(&name) { "is defined otherwise" } else { "is missing" };
         problems.push(Problem::new(name, what));
     }
-    let added = got.difference(&wanted).map(|object| object.describe()).filter(|name| !wanted_names.contains(name));
+    let added =
+        got.difference(&wanted).map(|object| object.describe()).filter(|name| !wanted_names.contains(name));
     problems.extend(added.map(|name| Problem::new(name, "is there and should not be")));
     problems
 }
@@ -122,13 +135,20 @@ impl Scratch {
     fn begin(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<Self> {
         let drills = service.layout.drills();
         files::create_private_folders(&drills)?;
-        let id = host.new_id()?;
-        let suffix = id.as_str().rsplit('-').next().unwrap_or_default();
-        let name = format!("{}-{suffix}", backup.id);
-        let folder = drills.join(&name);
-        files::create_private_folder(&folder)?;
-        let lock = BackupLock::exclusive(&folder)?.context("the drill's scratch folder is in use")?;
-        Ok(Scratch { name, folder, _lock: lock })
+        // Between its making and its locking, a folder may be taken for a dead drill's: then the next one is tried.
+        for _ in 0..TRIES {
+            let id = host.new_id()?;
+            let suffix = id.as_str().rsplit('-').next().unwrap_or_default();
+            let name = format!("{}-{suffix}", backup.id);
+            let folder = drills.join(&name);
+            files::create_private_folder(&folder)?;
+            if let Ok(Some(lock)) = BackupLock::exclusive(&folder) {
+                if folder.is_dir() {
+                    return Ok(Scratch { name, folder, _lock: lock });
+                }
+            }
+        }
+        Err(Failure::failed("no scratch folder could be made for the drill").into())
     }
 }
 
@@ -172,9 +192,15 @@ fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
             return Ok(image.clone());
         }
     }
-    Err(Failure::refused(format!("the image {} that the backup was made with is not on this server", server.image))
-        .hint(format!("fetch it with: docker pull {}; or verify without a restore: --level archive", server.image))
-        .into())
+    Err(Failure::refused(format!(
+        "the image {} that the backup was made with is not on this server",
+        server.image
+    ))
+    .hint(format!(
+        "fetch it with: docker pull {}; or verify without a restore: --level archive",
+        server.image
+    ))
+    .into())
 }
 
 /// A server that need not survive a crash and restores as fast as it can.

@@ -111,7 +111,8 @@ pub fn dokku(args: &[&str]) -> Run {
 
 /// Runs `ssh dokku@host <line>`.
 pub fn ssh(line: &str) -> Run {
-    let output = support("dokku-ssh").env("DOKKU_STANDIN_ROOT", world()).arg(line).stdin(Stdio::null()).output();
+    let output =
+        support("dokku-ssh").env("DOKKU_STANDIN_ROOT", world()).arg(line).stdin(Stdio::null()).output();
     Run::of(format!("ssh dokku@host {line}"), &output.unwrap())
 }
 
@@ -175,8 +176,20 @@ impl Service {
 
     #[track_caller]
     pub fn sql_in(&self, database: &str, script: &str) -> String {
-        let args = ["exec", "--interactive", &self.container(), "psql", "--username=postgres", "--no-psqlrc", "--quiet",
-            "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1", "--dbname", database];
+        let args = [
+            "exec",
+            "--interactive",
+            &self.container(),
+            "psql",
+            "--username=postgres",
+            "--no-psqlrc",
+            "--quiet",
+            "--no-align",
+            "--tuples-only",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+            database,
+        ];
         let mut child = Command::new("docker")
             .args(args)
             .stdin(Stdio::piped())
@@ -191,7 +204,8 @@ impl Service {
 
     /// The names of all databases but the templates and `postgres`.
     pub fn databases(&self) -> Vec<String> {
-        let question = "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1";
+        let question =
+            "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1";
         self.sql_in("template1", question).lines().map(str::to_owned).collect()
     }
 
@@ -219,8 +233,13 @@ impl Service {
 
     /// The files of a backup, relative to its folder, sorted.
     pub fn files(&self, id: &str) -> Vec<String> {
-        let listed = Command::new("find").arg(self.backup(id)).args(["-type", "f", "-printf", "%P\n"]).output().unwrap();
-        let mut names: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        let listed = Command::new("find")
+            .arg(self.backup(id))
+            .args(["-type", "f", "-printf", "%P\n"])
+            .output()
+            .unwrap();
+        let mut names: Vec<String> =
+            String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
         names.sort();
         names
     }
@@ -230,11 +249,13 @@ impl Service {
     pub fn assert_nothing_left(&self) {
         let label = format!("label=com.dokku.pgbackup.service={}", self.name);
         assert_eq!(docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]).ok().stdout, "");
-        let hidden = Command::new("find").arg(self.root().join("pgbackup")).args(["-name", ".*"]).output().unwrap();
+        let hidden =
+            Command::new("find").arg(self.root().join("pgbackup")).args(["-name", ".*"]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&hidden.stdout), "");
         let drills = fs::read_dir(self.root().join("pgbackup/drills")).map_or(0, Iterator::count);
         assert_eq!(drills, 0, "a drill's scratch folder is left");
-        let restoring: Vec<String> = self.databases().into_iter().filter(|name| name.contains("_restoring_")).collect();
+        let restoring: Vec<String> =
+            self.databases().into_iter().filter(|name| name.contains("_restoring_")).collect();
         assert_eq!(restoring, Vec::<String>::new());
     }
 }
@@ -243,9 +264,8 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = fs::write(self.root().join("LINKS"), "");
         let gone = dokku(&["--force", "postgres:destroy", &self.name]);
-        if gone.code != 0 && !std::thread::panicking() {
-            panic!("postgres:destroy {}: {}{}", self.name, gone.stdout, gone.stderr);
-        }
+        let told = format!("postgres:destroy {}: {}{}", self.name, gone.stdout, gone.stderr);
+        assert!(gone.code == 0 || std::thread::panicking(), "{told}");
     }
 }
 

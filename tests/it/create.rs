@@ -6,7 +6,8 @@ use crate::bench::{Service, dokku, mode, ssh};
 fn a_backup_is_listed_with_what_it_holds() {
     let service = Service::new("create");
     service.fill();
-    let created = service.pgbackup("create", &["--note", "before the big import", "--format", "json"]).ok().json();
+    let created =
+        service.pgbackup("create", &["--note", "before the big import", "--format", "json"]).ok().json();
     assert_eq!(created["backup"]["tables"], 2);
     assert_eq!(created["backup"]["rows"], 5100);
     let listed = service.pgbackup("list", &["--format", "json"]).ok().json();

@@ -1,5 +1,7 @@
 //! All tests that need docker: through the shell entrypoints, against real Postgres servers.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
+
 mod bench;
 mod create;
 mod restore;

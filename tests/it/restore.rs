@@ -72,7 +72,8 @@ from pg_database d where datname = '{database}'"
     let before = service.sql(&look);
     service.create();
     service.sql_in("template1", "alter role farmhand password 'new'");
-    let password = "select rolpassword from pg_authid where rolname in ('farmhand', 'postgres') order by rolname";
+    let password =
+        "select rolpassword from pg_authid where rolname in ('farmhand', 'postgres') order by rolname";
     let passwords = service.sql(password);
     service.pgbackup("restore", &["--force"]).ok();
     assert_eq!(service.sql(&look), before);
@@ -88,9 +89,13 @@ fn into_another_service_with_its_roles_and_never_into_an_older_version() {
     old.create();
     let run = old.pgbackup("restore", &["--to", &new.name, "--force"]).ok();
     assert!(run.stdout.contains("milkmaid"), "{}", run.stdout);
-    assert_eq!(new.sql("select count(*), min(tableowner) from cows, pg_tables where tablename = 'cows'"), "5000|milkmaid");
+    assert_eq!(
+        new.sql("select count(*), min(tableowner) from cows, pg_tables where tablename = 'cows'"),
+        "5000|milkmaid"
+    );
     new.create();
-    new.pgbackup("restore", &["--to", &old.name, "--force"]).fails(6, "cannot go back to an older major version");
+    new.pgbackup("restore", &["--to", &old.name, "--force"])
+        .fails(6, "cannot go back to an older major version");
     new.assert_nothing_left();
     old.assert_nothing_left();
 }
@@ -109,7 +114,9 @@ insert into parted values ('2026-02-02', 1), ('2026-08-08', 2);",
     );
     let id = service.create();
     service.sql("delete from cows where id <= 10; drop table parted");
-    let run = service.pgbackup("restore", &["--table", "cows", "--table", "Odd.Schema.we\"ird ", "--table", "parted"]).ok();
+    let run = service
+        .pgbackup("restore", &["--table", "cows", "--table", "Odd.Schema.we\"ird ", "--table", "parted"])
+        .ok();
     let schema = format!("pgbackup_{}", id.to_lowercase().replace('-', "_"));
     assert!(run.stdout.contains(&schema), "{}", run.stdout);
     assert_eq!(service.sql(&format!("select count(*) from {schema}.cows")), "5000");
@@ -137,8 +144,54 @@ fn linked_apps_can_be_stopped_meanwhile() {
     service.pgbackup("info", &["--commits"]).ok().says(&format!("{commit} ({app})"));
     service.pgbackup("restore", &["--dry-run"]).ok().says(&format!("{app}: lose their connections"));
     let run = service.pgbackup("restore", &["--stop-apps", "--force"]).ok();
-    assert!(run.stderr.contains(&format!("Stopping {app}")) && run.stderr.contains(&format!("Starting {app}")));
+    assert!(
+        run.stderr.contains(&format!("Stopping {app}")) && run.stderr.contains(&format!("Starting {app}"))
+    );
     dokku(&["ps:report", &app]).ok().says("running");
     dokku(&["postgres:unlink", &service.name, &app, "--no-restart"]).ok();
     dokku(&["--force", "apps:destroy", &app]).ok();
+}
+
+#[test]
+fn a_database_that_was_dropped_comes_back_with_its_settings() {
+    let service = Service::new("dropped");
+    let database = service.database();
+    service.fill();
+    service.sql(&format!(
+        "alter database {database} set work_mem = '17MB'; comment on database {database} is 'the herd'"
+    ));
+    service.create();
+    service.sql_in("template1", &format!("drop database {database} with (force)"));
+    service.pgbackup("create", &[]).fails(7, &format!("dokku pgbackup:restore {}", service.name));
+    service.pgbackup("restore", &["--dry-run"]).ok().says("which is not there any more");
+    service.pgbackup("restore", &["--force"]).ok();
+    let look = "select current_setting('work_mem'), shobj_description(oid, 'pg_database'), (select count(*) from cows)
+from pg_database where datname = current_database()";
+    assert_eq!(service.sql(look), "17MB|the herd|5000");
+    assert_eq!(service.databases(), [database]);
+}
+
+#[test]
+fn only_services_that_the_user_may_use_are_there() {
+    let (allowed, denied) = (Service::new("allowed"), Service::new("denied"));
+    let plugin = crate::bench::world().join("plugins/enabled/only-some");
+    std::fs::create_dir_all(&plugin).unwrap();
+    let script = format!(
+        "#!/usr/bin/env bash\nshift 3\nfor name; do [[ $name == {} ]] || echo \"$name\"; done\n",
+        denied.name
+    );
+    std::fs::write(plugin.join("user-auth-service"), script).unwrap();
+    std::fs::write(
+        plugin.join("plugin.toml"),
+        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
+    )
+    .unwrap();
+    std::process::Command::new("chmod").arg("755").arg(plugin.join("user-auth-service")).status().unwrap();
+    let there = denied.pgbackup("list", &[]);
+    let listed = dokku(&["pgbackup:list", "--format", "json"]);
+    let works = allowed.pgbackup("create", &["--quiet"]);
+    std::fs::remove_dir_all(&plugin).unwrap();
+    there.fails(5, "does not exist");
+    listed.ok();
+    works.ok();
 }

@@ -61,7 +61,10 @@ fn a_missing_an_emptied_and_an_added_file_are_named() {
         }
     }
     fs::write(service.backup(&id).join("dump/99.dat"), b"x").unwrap();
-    service.pgbackup("verify", &[&id]).fails(3, "is not good").says("dump/99.dat: is not one of the backup's files");
+    service
+        .pgbackup("verify", &[&id])
+        .fails(3, "is not good")
+        .says("dump/99.dat: is not one of the backup's files");
 }
 
 /// A backup whose checksums fit and whose content does not: only the fingerprint can tell.
@@ -123,6 +126,8 @@ fn an_image_that_is_gone_is_a_plain_sentence() {
         .collect();
     fs::write(&manifest, changed).unwrap();
     reseal(&service, &id);
-    service.pgbackup("verify", &[&id]).fails(6, "the image postgres:no-such-tag that the backup was made with is not on this server");
+    service
+        .pgbackup("verify", &[&id])
+        .fails(6, "the image postgres:no-such-tag that the backup was made with is not on this server");
     service.assert_nothing_left();
 }
