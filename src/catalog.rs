@@ -110,12 +110,15 @@ fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
     if !is_folder {
         return Err(anyhow!("it is not a folder"));
     }
-    for part in [layout::MANIFEST, layout::CHECKSUMS, layout::DUMP] {
+    let bytes = match read_manifest_bytes(folder) {
+        Err(_) if !folder.join(layout::MANIFEST).exists() => return Err(anyhow!("its {} is missing", layout::MANIFEST)),
+        read => read?,
+    };
+    for part in [layout::CHECKSUMS, layout::DUMP] {
         if fs::symlink_metadata(folder.join(part)).is_err() {
             return Err(anyhow!("its {part} is missing"));
         }
     }
-    let bytes = read_manifest_bytes(folder)?;
     let manifest = Manifest::parse(&bytes)?;
     if manifest.id != id {
         return Err(anyhow!("its manifest is that of {}", manifest.id));

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
 
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -91,15 +92,18 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 /// Reads a file of at most `limit` bytes that is a plain file (not a link, a pipe or a device).
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let shown = || path.display().to_string();
-    let metadata = fs::symlink_metadata(path).with_context(shown)?;
+    // Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).with_context(shown)?;
+    let metadata = file.metadata().with_context(shown)?;
     if !metadata.is_file() {
         bail!("{} is not a plain file", path.display());
     }
     if metadata.len() > limit {
         bail!("{} is larger than it can be ({} bytes)", path.display(), metadata.len());
     }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).with_context(shown)?;
+    let mut bytes = vec![0; usize::try_from(metadata.len())?];
+    file.read_exact(&mut bytes).with_context(shown)?;
     Ok(bytes)
 }
 

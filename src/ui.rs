@@ -61,12 +61,18 @@ impl Ui {
 
     /// A heading among results: `=====> text`.
     pub fn heading(&self, text: &str) {
-        self.result(&format!("=====> {text}"));
+        self.result(&format!("=====> {}", one_line(text)));
     }
 
     /// A result, indented as dokku does: 7 spaces.
     pub fn detail(&self, text: &str) {
-        self.result(&format!("       {text}"));
+        self.result(&format!("       {}", one_line(text)));
+    }
+
+    /// Many of them at once.
+    pub fn details(&self, lines: &[String]) {
+        let text: Vec<String> = lines.iter().map(|line| format!("       {}", one_line(line))).collect();
+        self.result(&text.join("\n"));
     }
 
     /// A line on stdout. A reader that went away (`| head`) is no failure of ours.
@@ -227,6 +233,11 @@ fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
         }
         _ => format!("{}, {rate_text}", units::bytes(done)),
     }
+}
+
+/// A text of others on its own line stays there.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
 }
 
 /// Text of others (notes, names, tools' words) without what could steer a terminal.

@@ -64,6 +64,6 @@ fn show(app: &App<'_>, report: &CreateReport) {
         rows.push(("Commit", commits_text(&manifest.apps, 10)));
     }
     app.ui.heading(&format!("Backup {} of {} made", report.backup.id, manifest.service));
-    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::report(&rows));
     app.ui.detail(&format!("Prove it with: dokku pgbackup:verify {} {}", manifest.service, report.backup.id));
 }

@@ -41,7 +41,7 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
         INFO_KEYS.iter().filter_map(|key| Some((title(key), value(app, &backup, key)?))).collect();
     let rows: Vec<(&str, String)> =
         rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
-    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::report(&rows));
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
         app.ui.result(&format!(" !     {problem}"));
     }

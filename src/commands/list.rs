@@ -71,7 +71,7 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
         Entry::Whole(backup) => row(app, backup),
         _ => vec![entry.name().to_owned(), trouble(entry, "").map_or("", |(status, _)| status).to_owned()],
     }));
-    table::lines(&ALIGN, &rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::lines(&ALIGN, &rows));
     for entry in entries {
         if let Some((status, problem)) = trouble(entry, service.name.as_str()) {
             app.ui.result(&format!(" !     {} is {status}: {problem}", entry.name()));

@@ -163,7 +163,7 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
         rows.push(("Dropped at the end", format!("{name}, the previous database until now")));
     }
     app.ui.heading(&format!("Restore into {target}"));
-    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::report(&rows));
     plan.warnings.iter().for_each(|warning| app.ui.result(&format!(" !     {warning}")));
 }
 
@@ -195,7 +195,7 @@ fn show_report(app: &App<'_>, report: &RestoreReport) {
     if !report.created_roles.is_empty() {
         rows.push(("Roles made", report.created_roles.join(", ")));
     }
-    table::report(&rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::report(&rows));
     if plan.live_size.is_none() {
         return;
     }

@@ -152,7 +152,7 @@ fn show(app: &App<'_>, service: &Service, report: &VerifyReport) {
         .iter()
         .map(|check| vec![check.name.to_owned(), check.compared.clone(), result(check.good)])
         .collect();
-    table::lines(&[Align::Left, Align::Left, Align::Left], &rows).iter().for_each(|line| app.ui.detail(line));
+    app.ui.details(&table::lines(&[Align::Left, Align::Left, Align::Left], &rows));
     if !report.tables.is_empty() && !app.ui.is_quiet() {
         rows = vec![["TABLE", "EXPECTED", "FOUND", "RESULT"].map(str::to_owned).to_vec()];
         rows.extend(report.tables.iter().take(TABLES_SHOWN).map(|table| {
@@ -161,7 +161,7 @@ fn show(app: &App<'_>, service: &Service, report: &VerifyReport) {
         }));
         app.ui.detail("");
         let align = [Align::Left, Align::Right, Align::Right, Align::Left];
-        table::lines(&align, &rows).iter().for_each(|line| app.ui.detail(line));
+        app.ui.details(&table::lines(&align, &rows));
         if let Some(more) = report.tables.len().checked_sub(TABLES_SHOWN).filter(|more| *more > 0) {
             app.ui.detail(&format!(
                 "and {} more; --format json shows all",
