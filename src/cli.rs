@@ -31,13 +31,13 @@ struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Common {
     /// Print results only
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub quiet: bool,
     /// Do not ask
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 100)]
     pub force: bool,
     /// Print every external command
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub trace: bool,
 }
 
@@ -141,7 +141,7 @@ pub struct CreateArgs {
     /// A note to remember the backup by
     #[arg(long, value_parser = note)]
     pub note: Option<String>,
-    /// Parallel jobs of `pg_dump` [default: the processors, at most 4]
+    /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// How to print the result
@@ -185,7 +185,7 @@ pub struct VerifyArgs {
     /// Verify all backups of the service
     #[arg(long)]
     pub all: bool,
-    /// Parallel jobs of the drill [default: the processors, at most 4]
+    /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// How to print the result
@@ -221,7 +221,7 @@ pub struct RestoreArgs {
     /// Stop the linked apps first and start them afterwards
     #[arg(long)]
     pub stop_apps: bool,
-    /// Parallel jobs of `pg_restore` [default: the processors, at most 4]
+    /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// How to print plan and result
@@ -308,8 +308,12 @@ pub struct Parsed {
 pub fn definition() -> Command {
     let key_flag =
         |key: &'static str| Arg::new(key).long(key).action(ArgAction::SetTrue).help("Print this value only");
-    Cli::command().mut_subcommand("pgbackup:info", |info| {
-        INFO_KEYS.iter().fold(info, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key")))
+    // All of them, since changing a single one would move it to the end of the list.
+    Cli::command().mut_subcommands(|command| match command.get_name() {
+        "pgbackup:info" => INFO_KEYS
+            .iter()
+            .fold(command, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key"))),
+        _ => command,
     })
 }
 

@@ -122,12 +122,15 @@ impl Ui {
 
     fn misunderstood(wrong: &clap::Error) -> ExitCode {
         let text = wrong.to_string();
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        eprintln!(" !     {}", printable(&first));
-        for line in lines.filter(|line| !line.contains("try '--help'")) {
-            eprintln!("       {}", printable(line.trim_end()));
+        let is_wanted = |line: &&str| !line.is_empty() && !line.starts_with("tip:") && !line.starts_with("For more");
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(is_wanted).collect();
+        let usage = lines.iter().position(|line| line.starts_with("Usage:")).unwrap_or(lines.len());
+        let (what, usage) = lines.split_at(usage);
+        eprintln!(" !     {}", printable(what.join(" ").trim_start_matches("error: ")));
+        for line in usage {
+            eprintln!("       {}", printable(line));
         }
+        eprintln!("       See the commands and their flags with: dokku pgbackup:help [<command>]");
         ExitCode::from(Kind::Usage.exit_code())
     }
 
