@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 
 use crate::interrupt::Interrupt;
 
+/// Characters of a line of stderr that are worth showing.
+const LONGEST_LINE: usize = 300;
 /// How much of a tool's stderr is kept for the error message.
 const STDERR_TAIL: usize = 64 * 1024;
 /// More output than any of our questions has: a limit so that a broken tool cannot fill the memory.
@@ -51,7 +53,7 @@ impl Output {
     pub fn last_words(&self, lines: usize) -> Vec<String> {
         let words: Vec<&str> =
             self.stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        words[words.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+        words[words.len().saturating_sub(lines)..].iter().map(|line| shortened(line)).collect()
     }
 }
 
@@ -140,6 +142,14 @@ impl Tool {
     /// Runs to the end whatever happens: for cleaning up.
     pub fn run_always(&self) -> Result<Output> {
         self.start()?.wait(|| Ok(()))
+    }
+}
+
+/// pg_dump repeats whole queries in its errors, which can name thousands of tables.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 

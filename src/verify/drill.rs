@@ -50,7 +50,8 @@ pub fn drill(
 ) -> Result<()> {
     let scratch = Scratch::begin(host, service, backup)?;
     host.progress.step("Starting a throwaway server");
-    let container = start_server(host, service, backup, &scratch, jobs)?;
+    let settings = server_settings(&backup.manifest.server.shared_preload_libraries, jobs, toc.entries.len());
+    let container = start_server(host, service, backup, &scratch, &settings)?;
     let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;
     let server = Server::throwaway(host.docker, info, container.name(), service);
     let facts = await_facts(host, &server)?;
@@ -164,9 +165,8 @@ fn start_server(
     service: &Service,
     backup: &Backup,
     scratch: &Scratch,
-    jobs: usize,
+    settings: &[String],
 ) -> Result<ContainerGuard> {
-    let settings = server_settings(&backup.manifest.server.shared_preload_libraries, jobs);
     let mut command = vec!["sh".to_owned(), "-c".to_owned(), SERVER_SCRIPT.to_owned(), "server".to_owned()];
     command.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
     host.docker.start_detached(&JobContainer {
@@ -204,7 +204,7 @@ fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
 }
 
 /// A server that need not survive a crash and restores as fast as it can.
-fn server_settings(shared_preload_libraries: &str, jobs: usize) -> Vec<String> {
+fn server_settings(shared_preload_libraries: &str, jobs: usize, objects: usize) -> Vec<String> {
     let mut settings: Vec<String> = [
         "listen_addresses=localhost",
         "unix_socket_directories=/tmp",
@@ -221,7 +221,10 @@ fn server_settings(shared_preload_libraries: &str, jobs: usize) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    settings.push(format!("max_connections={}", 2 * jobs + 20));
+    let connections = 2 * jobs + 20;
+    settings.push(format!("max_connections={connections}"));
+    // pg_dump locks every table at once; there is room for this number times the connections.
+    settings.push(format!("max_locks_per_transaction={}", 64 + 2 * objects / connections));
     if !shared_preload_libraries.is_empty() {
         settings.push(format!("shared_preload_libraries={shared_preload_libraries}"));
     }
