@@ -111,7 +111,9 @@ fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
         return Err(anyhow!("it is not a folder"));
     }
     let bytes = match read_manifest_bytes(folder) {
-        Err(_) if !folder.join(layout::MANIFEST).exists() => return Err(anyhow!("its {} is missing", layout::MANIFEST)),
+        Err(_) if !folder.join(layout::MANIFEST).exists() => {
+            return Err(anyhow!("its {} is missing", layout::MANIFEST));
+        }
         read => read?,
     };
     for part in [layout::CHECKSUMS, layout::DUMP] {

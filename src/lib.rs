@@ -25,6 +25,7 @@ pub mod schema;
 pub mod server;
 pub mod settings;
 pub mod swap;
+pub mod undo;
 pub mod verify;
 
 // Vocabulary: small checked types and readers, no I/O.

@@ -145,7 +145,7 @@ impl Tool {
     }
 }
 
-/// pg_dump repeats whole queries in its errors, which can name thousands of tables.
+/// `pg_dump` repeats whole queries in its errors, which can name thousands of tables.
 fn shortened(line: &str) -> String {
     match line.char_indices().nth(LONGEST_LINE) {
         Some((end, _)) => format!("{}…", &line[..end]),

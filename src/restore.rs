@@ -1,30 +1,31 @@
 //! Restoring: plan, restore into a new database, prove it, swap. The live database is never written to.
 
+mod fill;
+mod proof;
 pub mod tables;
 mod target;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::catalog::{self, Backup};
 use crate::dokku::{Dokku, Service};
 use crate::error::Failure;
 use crate::files;
-use crate::fingerprint::TableSum;
 use crate::host::Host;
 use crate::leftovers;
 use crate::likeness;
 use crate::lock::{BackupLock, ServiceLock};
 use crate::manifest::{self, Manifest};
 use crate::pg_version::PgVersion;
-use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, identifier};
-use crate::roles;
-use crate::server::{Server, Sidecar};
+use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
+use crate::server::Server;
 use crate::swap;
 use crate::units;
 use crate::verify;
+use fill::NewDatabase;
+pub use fill::{RestoreJob, create_roles, run_pg_restore};
 use target::Target;
 
 /// What the user asked for.
@@ -188,10 +189,18 @@ pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions)
         NewDatabase::create(&server, &plan.restoring, version, &found.creation(&plan.restoring, &toc))?;
     host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
-    fill(host, &server, &plan.backup, &plan.restoring, jobs)?;
+    let manifest = &plan.backup.manifest;
+    let job = RestoreJob {
+        id: manifest.id.as_str(),
+        folder: &plan.backup.folder,
+        lc_monetary: &manifest.server.lc_monetary,
+        command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
+        growing: Some((&plan.restoring, manifest.database.size_bytes)),
+    };
+    run_pg_restore(host, &server, job)?;
     host.progress.step("Comparing the rows of every table with the backup");
     let expected = manifest::read_fingerprint(&plan.backup.folder)?;
-    prove(&server, &plan.restoring, &expected.tables)?;
+    proof::prove(&server, &plan.restoring, &expected.tables)?;
     server.execute(MAINTENANCE_DATABASE, &found.dress(&plan.restoring))?;
     host.check()?;
     host.progress.step("Swapping the databases");
@@ -225,128 +234,8 @@ fn drop_older(host: &Host<'_>, server: &Server<'_>, plan: &RestorePlan, version:
         match server.execute_always(MAINTENANCE_DATABASE, &postgres::drop_database(version, name)) {
             Ok(_) => host.progress.note(&format!("dropped {name}, kept from the restore before")),
             Err(error) => {
-                host.progress.warn(&format!("the older database {name} could not be dropped: {error}"))
+                host.progress.warn(&format!("the older database {name} could not be dropped: {error}"));
             }
-        }
-    }
-}
-
-/// Makes the roles that the backup knows and the server does not.
-pub fn create_roles(server: &Server<'_>, backup: &Path, facts: &ServerFacts) -> Result<Vec<String>> {
-    let script = files::read_bounded(&backup.join(crate::layout::ROLES), MAX_ROLES)?;
-    let plan = roles::plan(&String::from_utf8_lossy(&script), &facts.roles);
-    if !plan.statements.is_empty() {
-        let script = format!("begin;\n{};\ncommit;\n", plan.statements.join(";\n"));
-        server.execute(MAINTENANCE_DATABASE, &script)?;
-    }
-    Ok(plan.missing)
-}
-
-/// More than any server's roles.
-const MAX_ROLES: u64 = 64 * 1024 * 1024;
-
-/// Runs `pg_restore` of the whole backup into `database`.
-fn fill(host: &Host<'_>, server: &Server<'_>, backup: &Backup, database: &str, jobs: usize) -> Result<()> {
-    let command = postgres::restore_command(database, jobs, "/backup/dump", &[]);
-    run_pg_restore(host, server, &backup.manifest, &backup.folder, command)?;
-    host.progress.done();
-    Ok(())
-}
-
-/// Runs one `pg_restore` in a sidecar that sees `folder` read-only at `/backup`.
-pub fn run_pg_restore(
-    host: &Host<'_>,
-    server: &Server<'_>,
-    manifest: &Manifest,
-    folder: &Path,
-    command: Vec<String>,
-) -> Result<()> {
-    let sidecar = Sidecar {
-        purpose: "restore",
-        backup: manifest.id.as_str(),
-        read_only: true,
-        options: postgres::session_options(&manifest.server.lc_monetary, &server.parallel_options()),
-        command,
-    };
-    let container = server.sidecar(sidecar, &host.dokku.environment().host_path(folder));
-    let running = host.docker.start_job(&container)?;
-    let output = running.wait(|| Ok(()))?;
-    server.checked("pg_restore", output)?;
-    Ok(())
-}
-
-/// Compares exact row counts, and collects statistics beside that: what is swapped in must be quick at once.
-fn prove(server: &Server<'_>, database: &str, expected: &[TableSum]) -> Result<()> {
-    let counted = std::thread::scope(|scope| {
-        let analyzing = scope.spawn(|| server.execute(database, "analyze;\n"));
-        let counted = count_rows(server, database, expected)?;
-        analyzing.join().map_err(|_| anyhow!("the analyzing thread panicked"))??;
-        anyhow::Ok(counted)
-    })?;
-    let wrong: Vec<String> = expected
-        .iter()
-        .zip(counted)
-        .filter(|(table, rows)| table.rows != *rows)
-        .map(|(table, rows)| {
-            format!("{}.{}: {} rows expected, {rows} found", table.schema, table.name, table.rows)
-        })
-        .collect();
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(crate::error::Kind::Difference, "the restored database is not what the backup says")
-        .details(wrong)
-        .hint("the live database was not touched; the restored one was dropped")
-        .into())
-}
-
-/// Tables counted in one statement.
-const COUNTED_AT_ONCE: usize = 100;
-
-/// Exact rows of each table, without those of tables that inherit from it.
-fn count_rows(server: &Server<'_>, database: &str, tables: &[TableSum]) -> Result<Vec<u64>> {
-    let count = |table: &TableSum| {
-        format!("(select count(*) from only {}.{})", identifier(&table.schema), identifier(&table.name))
-    };
-    let statement = |chunk: &[TableSum]| {
-        let counts: Vec<String> = chunk.iter().map(count).collect();
-        format!("select unnest(array[{}]);\n", counts.join(", "))
-    };
-    let script: String = tables.chunks(COUNTED_AT_ONCE).map(statement).collect();
-    let answer = server.execute(database, &script)?;
-    let rows: Vec<u64> =
-        String::from_utf8_lossy(&answer).lines().filter_map(|line| line.trim().parse().ok()).collect();
-    if rows.len() == tables.len() {
-        return Ok(rows);
-    }
-    Err(anyhow!("{} tables were counted, {} were expected", rows.len(), tables.len()))
-}
-
-/// A database that is dropped unless it is kept.
-pub struct NewDatabase<'a> {
-    server: &'a Server<'a>,
-    name: String,
-    version: PgVersion,
-}
-
-impl<'a> NewDatabase<'a> {
-    /// Makes it by `statement`.
-    pub fn create(server: &'a Server<'a>, name: &str, version: PgVersion, statement: &str) -> Result<Self> {
-        server.execute(MAINTENANCE_DATABASE, statement)?;
-        Ok(NewDatabase { server, name: name.to_owned(), version })
-    }
-
-    fn keep(mut self) {
-        self.name.clear();
-    }
-}
-
-impl Drop for NewDatabase<'_> {
-    fn drop(&mut self) {
-        if !self.name.is_empty() {
-            // What cannot be dropped now is named and dropped by the next run.
-            let script = postgres::drop_database(self.version, &self.name);
-            let _ = self.server.execute_always(MAINTENANCE_DATABASE, &script);
         }
     }
 }
@@ -378,38 +267,6 @@ impl Drop for StoppedApps<'_, '_> {
             }
         }
     }
-}
-
-/// What an undo did.
-#[derive(Debug)]
-pub struct UndoReport {
-    /// The database that is live again.
-    pub restored: String,
-    /// The name under which the one that was live is kept now.
-    pub kept: String,
-    pub swap_duration: Duration,
-}
-
-/// Swaps the previous database back in; what was live becomes the previous one.
-pub fn undo(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
-    files::create_private_folders(&service.layout.own())?;
-    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:undo")?;
-    leftovers::clear(host, service, &lock)?;
-    let server = Server::of(host, service)?;
-    let databases: Vec<String> =
-        server.query(MAINTENANCE_DATABASE, "select json_agg(datname) from pg_database;\n")?;
-    let Some(restored) = swap::previous_databases(&service.database, &databases).into_iter().next() else {
-        return Err(Failure::not_found(format!(
-            "there is nothing to undo: {} has no previous database",
-            service.name
-        ))
-        .hint(format!("a restore keeps one; the backups are listed by: dokku pgbackup:list {}", service.name))
-        .into());
-    };
-    let kept = swap::previous_name(&service.database, host.now, &databases);
-    let swapping = Instant::now();
-    swap::swap(&server, &service.database, &restored, &kept)?;
-    Ok(UndoReport { restored, kept, swap_duration: swapping.elapsed() })
 }
 
 /// The backup of `source` that `wanted` names.

@@ -10,7 +10,7 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Failure;
-use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal};
+use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal, parse_answer};
 use crate::server::Server;
 
 /// Postgres cuts names at 63 bytes (`NAMEDATALEN` - 1).
@@ -78,7 +78,6 @@ fn is_marked(live: &str, mark: &str, name: &str) -> bool {
 
 /// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction.
 pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<()> {
-    let before = database_oid(server, incoming)?;
     let fence = format!("pgbackup fence {}", std::process::id());
     std::thread::scope(|scope| {
         let evictor = scope
@@ -88,7 +87,7 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
         let evicted = evictor.join();
         if let Err(error) = renamed {
             // The connection may have broken after the commit: the server knows.
-            if database_oid(server, live).is_ok_and(|now| now == before) {
+            if exists(server, kept).unwrap_or(false) {
                 return Ok(());
             }
             let reason = match evicted {
@@ -103,13 +102,10 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
     })
 }
 
-fn database_oid(server: &Server<'_>, name: &str) -> Result<u32> {
-    let question = format!("select oid::text from pg_database where datname = {};\n", literal(name));
-    let answer = server.execute_always(MAINTENANCE_DATABASE, &question)?;
-    String::from_utf8_lossy(&answer)
-        .trim()
-        .parse()
-        .map_err(|_| Failure::failed(format!("database {name} is not there any more")).into())
+fn exists(server: &Server<'_>, name: &str) -> Result<bool> {
+    let question =
+        format!("select to_json(exists(select from pg_database where datname = {}));\n", literal(name));
+    parse_answer(&server.execute_always(MAINTENANCE_DATABASE, &question)?)
 }
 
 /// Waits for the evictor, then renames both or neither.

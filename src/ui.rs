@@ -122,7 +122,8 @@ impl Ui {
 
     fn misunderstood(wrong: &clap::Error) -> ExitCode {
         let text = wrong.to_string();
-        let is_wanted = |line: &&str| !line.is_empty() && !line.starts_with("tip:") && !line.starts_with("For more");
+        let is_wanted =
+            |line: &&str| !line.is_empty() && !line.starts_with("tip:") && !line.starts_with("For more");
         let lines: Vec<&str> = text.lines().map(str::trim).filter(is_wanted).collect();
         let usage = lines.iter().position(|line| line.starts_with("Usage:")).unwrap_or(lines.len());
         let (what, usage) = lines.split_at(usage);

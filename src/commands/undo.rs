@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::App;
 use crate::cli::{Format, UndoArgs};
-use crate::restore;
+use crate::undo::undo;
 
 #[derive(Serialize)]
 struct Undone<'a> {
@@ -18,7 +18,7 @@ struct Undone<'a> {
 
 pub fn run(app: &App<'_>, args: &UndoArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let report = restore::undo(&app.host(), &service)?;
+    let report = undo(&app.host(), &service)?;
     if args.format == Format::Json {
         return app.ui.json(&Undone {
             service: service.name.as_str(),

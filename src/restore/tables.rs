@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{NewDatabase, RestoreOptions, create_roles, keep, refuse_unless_whole, run_pg_restore};
+use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
+use super::{RestoreOptions, keep, refuse_unless_whole};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
 use crate::dokku::Service;
@@ -155,7 +156,7 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     ));
     let definitions =
         postgres::restore_command(&scratch_database, jobs, "/backup/dump", &["--section=pre-data"]);
-    run_pg_restore(host, &server, &plan.backup.manifest, &plan.backup.folder, definitions)?;
+    run_pg_restore(host, &server, restore_job(&plan, &plan.backup.folder, definitions))?;
     let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
     server.execute(&scratch_database, &copy_script(&plan))?;
@@ -166,6 +167,17 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
         return Err(Failure::new(crate::error::Kind::Difference, message).into());
     }
     Ok(TablesReport { rows: found, duration: started.elapsed(), plan })
+}
+
+fn restore_job<'a>(plan: &'a TablesPlan, folder: &'a Path, command: Vec<String>) -> RestoreJob<'a> {
+    let manifest = &plan.backup.manifest;
+    RestoreJob {
+        id: manifest.id.as_str(),
+        folder,
+        lc_monetary: &manifest.server.lc_monetary,
+        command,
+        growing: None,
+    }
 }
 
 fn refuse_if_there(server: &Server<'_>, service: &Service, schema: &str) -> Result<()> {
@@ -207,7 +219,7 @@ fn load_rows(
     work.borrow_dump(&plan.backup.folder)?;
     let more = ["--section=data", "--use-list=/backup/list"];
     let command = postgres::restore_command(database, jobs, "/backup/dump", &more);
-    run_pg_restore(host, server, &plan.backup.manifest, &work.folder, command)?;
+    run_pg_restore(host, server, restore_job(plan, &work.folder, command))?;
     work.return_dump()?;
     Ok(rows)
 }
@@ -260,7 +272,7 @@ fn move_schema(
     dump(host, server, &job)?;
     let command =
         postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
-    run_pg_restore(host, server, manifest, &work.folder, command)
+    run_pg_restore(host, server, restore_job(plan, &work.folder, command))
 }
 
 fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {

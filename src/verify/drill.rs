@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::likeness;
 use crate::lock::BackupLock;
 use crate::postgres::{self, MAINTENANCE_DATABASE};
-use crate::restore;
+use crate::restore::{self, RestoreJob};
 use crate::schema;
 use crate::server::Server;
 use crate::toc::Toc;
@@ -69,7 +69,14 @@ pub fn drill(
     }
     host.progress.step("Restoring into it");
     let command = postgres::restore_command(MAINTENANCE_DATABASE, jobs, "/backup/dump", &["--create"]);
-    if let Err(error) = restore::run_pg_restore(host, &server, &backup.manifest, &backup.folder, command) {
+    let job = RestoreJob {
+        id: &scratch.name,
+        folder: &backup.folder,
+        lc_monetary: &backup.manifest.server.lc_monetary,
+        command,
+        growing: Some((database, backup.manifest.database.size_bytes)),
+    };
+    if let Err(error) = restore::run_pg_restore(host, &server, job) {
         host.check()?;
         let details =
             crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();

@@ -4,5 +4,6 @@
 
 mod bench;
 mod create;
+mod docs;
 mod restore;
 mod verify;

@@ -1,0 +1,101 @@
+//! Filling a database from a backup: its roles, `pg_restore` in a sidecar, a database that goes away unless it is kept.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::files;
+use crate::host::Host;
+use crate::layout;
+use crate::pg_version::PgVersion;
+use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, literal};
+use crate::roles;
+use crate::server::{Server, Sidecar};
+
+/// Makes the roles that the backup knows and the server does not.
+pub fn create_roles(server: &Server<'_>, backup: &Path, facts: &ServerFacts) -> Result<Vec<String>> {
+    let script = files::read_bounded(&backup.join(layout::ROLES), MAX_ROLES)?;
+    let plan = roles::plan(&String::from_utf8_lossy(&script), &facts.roles);
+    if !plan.statements.is_empty() {
+        let script = format!("begin;\n{};\ncommit;\n", plan.statements.join(";\n"));
+        server.execute(MAINTENANCE_DATABASE, &script)?;
+    }
+    Ok(plan.missing)
+}
+
+/// More than any server's roles.
+const MAX_ROLES: u64 = 64 * 1024 * 1024;
+
+/// How often a long restore's size is asked for.
+const SIZE_EVERY: Duration = Duration::from_secs(5);
+
+/// One `pg_restore`.
+#[derive(Debug, Clone)]
+pub struct RestoreJob<'a> {
+    /// Of the backup or drill, for names and labels.
+    pub id: &'a str,
+    /// Seen read-only at `/backup`.
+    pub folder: &'a Path,
+    pub lc_monetary: &'a str,
+    pub command: Vec<String>,
+    /// The database to watch growing, and the bytes it is going to have.
+    pub growing: Option<(&'a str, u64)>,
+}
+
+/// Runs one `pg_restore` in a sidecar to its end.
+pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>) -> Result<()> {
+    let sidecar = Sidecar {
+        purpose: "restore",
+        backup: job.id,
+        read_only: true,
+        options: postgres::session_options(job.lc_monetary, &server.parallel_options()),
+        command: job.command,
+    };
+    let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
+    let running = host.docker.start_job(&container)?;
+    let mut asked = Instant::now();
+    let output = running.wait(|| {
+        if let Some((database, total)) = job.growing.filter(|_| asked.elapsed() > SIZE_EVERY) {
+            let question = format!("select to_json(pg_database_size({}));\n", literal(database));
+            // A drill's database is made by pg_restore itself and may not be there yet.
+            if let Ok(size) = server.query::<u64>(MAINTENANCE_DATABASE, &question) {
+                host.progress.bytes(size, Some(total));
+            }
+            asked = Instant::now();
+        }
+        Ok(())
+    })?;
+    host.progress.done();
+    server.checked("pg_restore", output)?;
+    Ok(())
+}
+
+/// A database that is dropped unless it is kept.
+pub struct NewDatabase<'a> {
+    server: &'a Server<'a>,
+    name: String,
+    version: PgVersion,
+}
+
+impl<'a> NewDatabase<'a> {
+    /// Makes it by `statement`.
+    pub fn create(server: &'a Server<'a>, name: &str, version: PgVersion, statement: &str) -> Result<Self> {
+        server.execute(MAINTENANCE_DATABASE, statement)?;
+        Ok(NewDatabase { server, name: name.to_owned(), version })
+    }
+
+    pub fn keep(mut self) {
+        self.name.clear();
+    }
+}
+
+impl Drop for NewDatabase<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // What cannot be dropped now is named and dropped by the next run.
+            let script = postgres::drop_database(self.version, &self.name);
+            let _ = self.server.execute_always(MAINTENANCE_DATABASE, &script);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The proof before a swap: the exact rows of every table, as the backup says.
+
+use anyhow::{Result, anyhow};
+
+use crate::error::{Failure, Kind};
+use crate::fingerprint::TableSum;
+use crate::postgres::identifier;
+use crate::server::Server;
+
+/// Compares exact row counts, and collects statistics beside that: what is swapped in must be quick at once.
+pub(super) fn prove(server: &Server<'_>, database: &str, expected: &[TableSum]) -> Result<()> {
+    let counted = std::thread::scope(|scope| {
+        let analyzing = scope.spawn(|| server.execute(database, "analyze;\n"));
+        let counted = count_rows(server, database, expected)?;
+        analyzing.join().map_err(|_| anyhow!("the analyzing thread panicked"))??;
+        anyhow::Ok(counted)
+    })?;
+    let wrong: Vec<String> = expected
+        .iter()
+        .zip(counted)
+        .filter(|(table, rows)| table.rows != *rows)
+        .map(|(table, rows)| {
+            format!("{}.{}: {} rows expected, {rows} found", table.schema, table.name, table.rows)
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Difference, "the restored database is not what the backup says")
+        .details(wrong)
+        .hint("the live database was not touched; the restored one was dropped")
+        .into())
+}
+
+/// Tables counted in one statement.
+const COUNTED_AT_ONCE: usize = 100;
+
+/// Exact rows of each table, without those of tables that inherit from it.
+fn count_rows(server: &Server<'_>, database: &str, tables: &[TableSum]) -> Result<Vec<u64>> {
+    let count = |table: &TableSum| {
+        format!("(select count(*) from only {}.{})", identifier(&table.schema), identifier(&table.name))
+    };
+    let statement = |chunk: &[TableSum]| {
+        let counts: Vec<String> = chunk.iter().map(count).collect();
+        format!("select unnest(array[{}]);\n", counts.join(", "))
+    };
+    let script: String = tables.chunks(COUNTED_AT_ONCE).map(statement).collect();
+    let answer = server.execute(database, &script)?;
+    let rows: Vec<u64> =
+        String::from_utf8_lossy(&answer).lines().filter_map(|line| line.trim().parse().ok()).collect();
+    if rows.len() == tables.len() {
+        return Ok(rows);
+    }
+    Err(anyhow!("{} tables were counted, {} were expected", rows.len(), tables.len()))
+}
