@@ -217,6 +217,18 @@ pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Re
         .map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
 }
 
+/// Whether a tool failed because of what it was given, and not because of its surroundings.
+pub fn is_about_the_data(stderr: &str) -> bool {
+    const SURROUNDINGS: [&str; 5] = [
+        "No space left on device",
+        "could not resize shared memory segment",
+        "out of memory",
+        "out of shared memory",
+        "server closed the connection unexpectedly",
+    ];
+    stderr.contains("ERROR:") && !SURROUNDINGS.iter().any(|words| stderr.contains(words))
+}
+
 /// A plain sentence for the errors of Postgres' tools that have one.
 pub fn explain(stderr: &str) -> Option<String> {
     let find = |needle: &str| stderr.lines().find(|line| line.contains(needle)).map(str::trim);

@@ -17,7 +17,7 @@ use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::likeness;
 use crate::lock::BackupLock;
-use crate::postgres::{self, MAINTENANCE_DATABASE};
+use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::restore::{self, RestoreJob};
 use crate::schema;
 use crate::server::Server;
@@ -55,61 +55,74 @@ pub fn drill(
     let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;
     let server = Server::throwaway(host.docker, info, container.name(), service);
     let facts = await_facts(host, &server)?;
-    let missing = likeness::missing_extensions(&backup.manifest.database.extensions, &facts);
-    if !missing.is_empty() {
-        let what =
-            format!("the image {} lacks the extension {}", backup.manifest.server.image, missing.join(", "));
-        report.check("restore", "into a throwaway server", vec![Problem::new("restore", what)]);
+    host.progress.step("Restoring into it");
+    let problems = restore_into(host, &server, &facts, backup, &scratch, jobs)?;
+    let failed = !problems.is_empty();
+    report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), problems);
+    if failed {
         return Ok(());
     }
-    restore::create_roles(&server, &backup.folder, &facts)?;
-    let database = &backup.manifest.database.name;
+    host.progress.step("Dumping what was restored and comparing it");
+    let roomy = files::free_space(&scratch.folder)? / 2 > backup.manifest.database.size_bytes;
+    let dumped = dump(
+        host,
+        &server,
+        &DumpJob {
+            database: &backup.manifest.database.name,
+            id: &scratch.name,
+            folder: &scratch.folder,
+            jobs,
+            compression: if roomy { NO_COMPRESSION } else { postgres::compression(facts.version_num) },
+            lc_monetary: &backup.manifest.server.lc_monetary,
+            expected: None,
+            throw_away: true,
+            only_schema: None,
+        },
+    )?;
+    let found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
+    compare(expected, &found, "restored", report);
+    let definitions = crate::units::plural(schema::objects(toc).len() as u64, "definition");
+    report.check("schema", definitions, compare_schemas(toc, &dumped.toc));
+    Ok(())
+}
+
+/// Roles, then the database itself as the backup knows it. What the server has against it is a problem of the backup.
+fn restore_into(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    facts: &ServerFacts,
+    backup: &Backup,
+    scratch: &Scratch,
+    jobs: usize,
+) -> Result<Vec<Problem>> {
+    let manifest = &backup.manifest;
+    let missing = likeness::missing_extensions(&manifest.database.extensions, facts);
+    if !missing.is_empty() {
+        let what = format!("the image {} lacks the extension {}", manifest.server.image, missing.join(", "));
+        return Err(Failure::refused(format!("{what} that the backup needs"))
+            .hint("nothing is wrong with the backup as far as was looked; without a restore: --level archive")
+            .into());
+    }
+    restore::create_roles(server, &backup.folder, facts)?;
+    let database = &manifest.database.name;
     if facts.databases.contains(database) {
         server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, database))?;
     }
-    host.progress.step("Restoring into it");
-    let command = postgres::restore_command(MAINTENANCE_DATABASE, jobs, "/backup/dump", &["--create"]);
     let job = RestoreJob {
         id: &scratch.name,
         folder: &backup.folder,
-        lc_monetary: &backup.manifest.server.lc_monetary,
-        command,
-        growing: Some((database, backup.manifest.database.size_bytes)),
+        lc_monetary: &manifest.server.lc_monetary,
+        command: postgres::restore_command(MAINTENANCE_DATABASE, jobs, "/backup/dump", &["--create"]),
+        growing: Some((database, manifest.database.size_bytes)),
     };
-    if let Err(error) = restore::run_pg_restore(host, &server, job) {
-        host.check()?;
-        let details =
-            crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
-        report.check(
-            "restore",
-            "into a throwaway server",
-            vec![Problem::new("restore", format!("{error}: {details}"))],
-        );
-        return Ok(());
+    let Err(error) = restore::run_pg_restore(host, server, job) else { return Ok(Vec::new()) };
+    host.check()?;
+    let details = crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
+    // A full disk or a killed container says nothing of the backup, and must not be remembered as its fault.
+    if !postgres::is_about_the_data(&details) {
+        return Err(error.context("the drill could not be carried out"));
     }
-    report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), Vec::new());
-    host.progress.step("Dumping what was restored and comparing it");
-    let roomy = files::free_space(&scratch.folder)? / 2 > backup.manifest.database.size_bytes;
-    let job = DumpJob {
-        database,
-        id: &scratch.name,
-        folder: &scratch.folder,
-        jobs,
-        compression: if roomy { NO_COMPRESSION } else { postgres::compression(facts.version_num) },
-        lc_monetary: &backup.manifest.server.lc_monetary,
-        expected: None,
-        throw_away: true,
-        only_schema: None,
-    };
-    let dumped = dump(host, &server, &job)?;
-    let found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
-    compare(expected, &found, "restored", report);
-    report.check(
-        "schema",
-        crate::units::plural(schema::objects(toc).len() as u64, "definition"),
-        compare_schemas(toc, &dumped.toc),
-    );
-    Ok(())
+    Ok(vec![Problem::new("restore", format!("{error}: {details}"))])
 }
 
 /// The objects that one dump has and the other has not, or has otherwise.
@@ -239,7 +252,7 @@ fn server_settings(shared_preload_libraries: &str, jobs: usize, objects: usize) 
 }
 
 /// Waits until the server answers. Asks it something useful rather than whether it is ready.
-fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<postgres::ServerFacts> {
+fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<ServerFacts> {
     let started = Instant::now();
     loop {
         std::thread::sleep(Duration::from_millis(100));
