@@ -10,7 +10,7 @@ use pgbackup::cli;
 use pgbackup::error::Kind;
 use serde_json::Value;
 
-use crate::bench::{Service, docker, dokku, dokku_command, flip_byte, world};
+use crate::bench::{Service, docker, dokku, dokku_command, flip_byte, has_postgres, world};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -53,8 +53,13 @@ impl Recovery {
 
     /// The numbered steps but the first, which says where the backup is.
     fn steps(&self) -> String {
-        let numbered = |title: &str| title.starts_with(|c: char| c.is_ascii_digit()) && !title.starts_with('1');
-        sections(&self.page).iter().filter(|(title, _)| numbered(title)).map(|(_, text)| commands_in(text)).collect()
+        let numbered =
+            |title: &str| title.starts_with(|c: char| c.is_ascii_digit()) && !title.starts_with('1');
+        sections(&self.page)
+            .iter()
+            .filter(|(title, _)| numbered(title))
+            .map(|(_, text)| commands_in(text))
+            .collect()
     }
 
     fn section(&self, heading: &str) -> String {
@@ -96,7 +101,8 @@ comment on database {database} is 'the herd'"
     let recovery = Recovery::of(&service.name, &id, Path::new("/nowhere"));
     let said = paste(&(recovery.section("1. Say what you have") + &recovery.steps()));
     assert!(said.contains("(0 rows)"), "a table differs:\n{said}");
-    let look = "select count(*), has_table_privilege('farmhand', 'cows', 'select'), current_setting('work_mem'),
+    let look =
+        "select count(*), has_table_privilege('farmhand', 'cows', 'select'), current_setting('work_mem'),
 (select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()) from cows";
     assert_eq!(service.sql(look), "5000|t|17MB|the herd");
     assert_eq!(service.databases(), [database]);
@@ -104,9 +110,11 @@ comment on database {database} is 'the herd'"
 
 #[test]
 fn counting_by_hand_notices_a_row_too_many() {
-    let service = Service::new("counted");
+    // With the newest Postgres that is there, so that the page holds for it, too.
+    let service = Service::with("counted", if has_postgres(18) { 18 } else { 17 }, &[]);
     service.fill();
     let id = service.create();
+    service.pgbackup("verify", &[]).ok().says("is good");
     let recovery = Recovery::of(&service.name, &id, Path::new("/nowhere"));
     let (steps, counting) = (recovery.steps(), recovery.section("6. Is everything there?"));
     let before = steps.split(&counting).next().unwrap();
@@ -195,8 +203,11 @@ fn commands_md_has_every_command_and_every_flag_and_no_others() {
     let page = document("docs/commands.md");
     let definition = cli::definition();
     assert_eq!(flags_in(section(&page, "Flags of every command")), visible_flags(definition.get_arguments()));
-    let mut documented: BTreeSet<&str> =
-        sections(&page).iter().map(|(title, _)| *title).filter(|title| title.starts_with("pgbackup:")).collect();
+    let mut documented: BTreeSet<&str> = sections(&page)
+        .into_iter()
+        .map(|(title, _)| title)
+        .filter(|title| title.starts_with("pgbackup:"))
+        .collect();
     for command in definition.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
         let titles: Vec<&str> =
@@ -235,7 +246,9 @@ fn fields(values: &[&Value]) -> BTreeSet<String> {
     let known = found.clone();
     let has_parts = |path: &String| {
         known.iter().any(|other| {
-            other.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
+            other
+                .strip_prefix(path.as_str())
+                .is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
         })
     };
     found.retain(|path| !has_parts(path));
@@ -257,7 +270,8 @@ fn commands_md_has_every_field_of_the_json_and_no_others() {
     dokku(&["apps:create", &app]).ok();
     dokku(&["postgres:link", &service.name, &app, "--no-restart"]).ok();
     dokku(&["git:deploy-record", &app, "82eeec6fe1aa82eeec6fe1aa82eeec6fe1aa82ee"]).ok();
-    let json = |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
+    let json =
+        |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
 
     let mut created = json("create", &[]).ok().json();
     let id = created["backup"]["id"].as_str().unwrap().to_owned();
@@ -321,20 +335,66 @@ fn all_say_the_same_version() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(document("plugin.toml").contains(&format!("\nversion = \"{version}\"\n")));
     let changes = document("CHANGELOG.md");
-    let newest = sections(&changes).first().map(|(title, _)| title.split(' ').next().unwrap_or_default().to_owned());
+    let newest =
+        sections(&changes).first().map(|(title, _)| title.split(' ').next().unwrap_or_default().to_owned());
     assert_eq!(newest.as_deref(), Some(version));
+}
+
+#[test]
+fn readme_shows_the_commands_as_help_does() {
+    let help = dokku(&["pgbackup:help"]).ok().stdout;
+    let listed: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let page = document("README.md");
+    let shown = section(&page, "Commands").split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), listed);
+}
+
+/// The sources below `folder`, as `ui/table.rs`.
+fn sources(folder: &Path, prefix: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            names.extend(sources(&entry.path(), &format!("{name}/")));
+        } else {
+            names.insert(name);
+        }
+    }
+    names
+}
+
+#[test]
+fn architecture_md_names_every_module_and_every_package() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = document("ARCHITECTURE.md");
+    assert_eq!(named_in_tables(section(&page, "Modules"), "file"), sources(&root.join("src"), ""));
+    let rows = section(&page, "Dependencies")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let documented: BTreeSet<&str> = rows.skip(1).flat_map(|cell| cell.split(", ")).collect();
+    let manifest: toml::Table = document("Cargo.toml").parse().unwrap();
+    let used = ["dependencies", "dev-dependencies"].map(|part| manifest[part].as_table().unwrap().keys());
+    assert_eq!(documented, used.into_iter().flatten().map(String::as_str).collect());
 }
 
 /// `[words](docs/file.md#heading)` in the documents leads somewhere.
 #[test]
 fn links_between_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["README.md", "ARCHITECTURE.md", "docs/commands.md", "docs/format.md", "docs/recovery.md", "docs/exit-codes.md"] {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/commands.md",
+        "docs/format.md",
+        "docs/recovery.md",
+        "docs/exit-codes.md",
+    ] {
         let text = document(name);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let path = if file.is_empty() { root.join(name) } else { root.join(name).parent().unwrap().join(file) };
+            let path =
+                if file.is_empty() { root.join(name) } else { root.join(name).parent().unwrap().join(file) };
             assert!(path.exists(), "{name}: {target}");
             if !heading.is_empty() {
                 let page = fs::read_to_string(&path).unwrap();
