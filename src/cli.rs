@@ -33,10 +33,10 @@ pub struct Common {
     /// Print results only
     #[arg(long, global = true, display_order = 100)]
     pub quiet: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short, global = true, display_order = 100)]
     pub force: bool,
-    /// Print every external command
+    /// Print every docker command
     #[arg(long, global = true, display_order = 100)]
     pub trace: bool,
 }
@@ -137,6 +137,7 @@ Example:
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// The Postgres service
+    #[arg(value_name = "service")]
     pub service: ServiceName,
     /// A note to remember the backup by
     #[arg(long, value_parser = note)]
@@ -152,6 +153,7 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// The Postgres service [default: all]
+    #[arg(value_name = "service")]
     pub service: Option<ServiceName>,
     /// How to print the list
     #[arg(long, default_value = "stdout")]
@@ -161,8 +163,10 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     /// The Postgres service
+    #[arg(value_name = "service")]
     pub service: ServiceName,
     /// A backup's id or the beginning of one [default: the newest good one]
+    #[arg(value_name = "backup")]
     pub backup: Option<String>,
     /// How to print the result [default: stdout]
     #[arg(long)]
@@ -175,9 +179,10 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The Postgres service
+    #[arg(value_name = "service")]
     pub service: ServiceName,
-    /// A backup's id or the beginning of one [default: the newest good one]
-    #[arg(conflicts_with = "all")]
+    /// A backup's id or the beginning of one [default: the newest]
+    #[arg(value_name = "backup", conflicts_with = "all")]
     pub backup: Option<String>,
     /// How closely to look
     #[arg(long, default_value = "drill", value_parser = PossibleValuesParser::new(["quick", "archive", "drill"]))]
@@ -206,14 +211,16 @@ impl VerifyArgs {
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// The Postgres service that was backed up
+    #[arg(value_name = "service")]
     pub service: ServiceName,
     /// A backup's id or the beginning of one [default: the newest good one]
+    #[arg(value_name = "backup")]
     pub backup: Option<String>,
     /// Restore into this service instead
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "service")]
     pub to: Option<ServiceName>,
     /// Restore only this table, into a schema of its own; may be repeated
-    #[arg(long = "table", value_name = "SCHEMA.TABLE", conflicts_with_all = ["to", "stop_apps"])]
+    #[arg(long = "table", value_name = "schema.table", conflicts_with_all = ["to", "stop_apps"])]
     pub tables: Vec<String>,
     /// Show the plan and do nothing
     #[arg(long)]
@@ -232,6 +239,7 @@ pub struct RestoreArgs {
 #[derive(Debug, Args)]
 pub struct UndoArgs {
     /// The Postgres service
+    #[arg(value_name = "service")]
     pub service: ServiceName,
     /// How to print the result
     #[arg(long, default_value = "stdout")]
@@ -241,15 +249,17 @@ pub struct UndoArgs {
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
     /// The Postgres service
+    #[arg(value_name = "service")]
     pub service: ServiceName,
     /// The backups' ids, or the beginnings of them
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "backup")]
     pub backups: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct HelpArgs {
     /// A command, with or without pgbackup: in front
+    #[arg(value_name = "command")]
     pub command: Option<String>,
     /// Accepted as dokku's own help does
     #[arg(long, hide = true)]
@@ -306,8 +316,9 @@ pub struct Parsed {
 
 /// Everything about the command line, for parsing and for help.
 pub fn definition() -> Command {
-    let key_flag =
-        |key: &'static str| Arg::new(key).long(key).action(ArgAction::SetTrue).help("Print this value only");
+    let key_flag = |key: &'static str| {
+        Arg::new(key).long(key).action(ArgAction::SetTrue).help_heading("One value alone")
+    };
     // All of them, since changing a single one would move it to the end of the list.
     Cli::command().mut_subcommands(|command| match command.get_name() {
         "pgbackup:info" => INFO_KEYS

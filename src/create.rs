@@ -52,7 +52,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:create")?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
-    let facts = facts(&server, service)?;
+    let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts)?;
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
@@ -100,16 +100,6 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     let backup = pending.publish(service, manifest, &digests)?;
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
-}
-
-fn facts(server: &Server<'_>, service: &Service) -> Result<ServerFacts> {
-    server.facts(&service.database).map_err(|error| match error.downcast::<Failure>() {
-        Ok(failure) if failure.message.contains("does not exist") => {
-            failure.hint(format!("bring it back with: dokku pgbackup:restore {}", service.name)).into()
-        }
-        Ok(failure) => failure.into(),
-        Err(error) => error,
-    })
 }
 
 /// Refuses when not even twice the expected dump fits.

@@ -3,8 +3,10 @@
 //! `create` takes it of the new dump, a drill of a dump of the restored database, and equal fingerprints are the proof.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use anyhow::{Result, anyhow};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -129,16 +131,19 @@ fn sequences(toc: &Toc) -> Result<Vec<SequenceValue>> {
     Ok(values)
 }
 
-/// From `SELECT pg_catalog.setval('public.cows_id_seq', 42, true);`.
+/// The end of `SELECT pg_catalog.setval('public.cows_id_seq', 42, true);`.
+static SETVAL: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r", (-?[0-9]+), (true|false)\);\s*$").expect("the pattern is well-formed"));
+
 fn sequence_value(entry: &Entry) -> Result<SequenceValue> {
-    let parse = || -> Option<(i64, bool)> {
-        let (rest, called) = entry.definition.trim_end().strip_suffix(");")?.rsplit_once(", ")?;
-        let (_, value) = rest.rsplit_once(", ")?;
-        Some((value.parse().ok()?, called.parse().ok()?))
-    };
-    let (value, called) = parse()
-        .ok_or_else(|| anyhow!("the value of sequence {}.{} cannot be read", entry.schema, entry.name))?;
-    Ok(SequenceValue { schema: entry.schema.clone(), name: entry.name.clone(), value, called })
+    let unreadable = || anyhow!("the value of sequence {}.{} cannot be read", entry.schema, entry.name);
+    let (_, [value, called]) = SETVAL.captures(&entry.definition).ok_or_else(unreadable)?.extract();
+    Ok(SequenceValue {
+        schema: entry.schema.clone(),
+        name: entry.name.clone(),
+        value: value.parse().map_err(|_| unreadable())?,
+        called: called == "true",
+    })
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Interrupt {
             SIGHUP => ("the connection was closed", SIGTERM),
             _ => ("asked to stop", SIGTERM),
         };
-        Err(Failure::new(Kind::Interrupted(code), format!("{why}; the work in hand was undone")))
+        Err(Failure::new(Kind::Interrupted(code), format!("{why}; nothing half-done is left")))
     }
 }
 

@@ -8,7 +8,7 @@
 //!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/ verified.toml
 //!         backups/.pending-<backup id>/            being made
 //!         backups/.deleted-<backup id>/            being removed
-//!         drills/<backup id>-<random>/             scratch of a running drill
+//!         scratch/<backup id>-<random>/            of a drill or a restore of single tables that is going on
 //! $DOKKU_LIB_ROOT/config/pgbackup/settings.toml    settings for all services
 //! ```
 
@@ -96,7 +96,7 @@ impl ServiceLayout {
         self.backups().join(format!("{DELETED_PREFIX}{name}"))
     }
 
-    pub fn drills(&self) -> PathBuf {
-        self.own().join("drills")
+    pub fn scratch(&self) -> PathBuf {
+        self.own().join("scratch")
     }
 }

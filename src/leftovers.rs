@@ -62,7 +62,7 @@ fn layout_name(prefix: &str, name: &str) -> String {
 
 /// Drills run without the service's lock, holding their scratch folder instead.
 fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
-    let scratch = service.layout.drills().join(&container.backup);
+    let scratch = service.layout.scratch().join(&container.backup);
     if !scratch.is_dir() {
         return Ok(false);
     }
@@ -70,13 +70,12 @@ fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
 }
 
 fn clear_scratch(host: &Host<'_>, service: &Service) -> Result<()> {
-    let Ok(entries) = fs::read_dir(service.layout.drills()) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(service.layout.scratch()) else { return Ok(()) };
     for entry in entries.flatten() {
         if BackupLock::exclusive(&entry.path()).is_ok_and(|lock| lock.is_some()) {
             files::remove_tree(&entry.path())?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            host.progress
-                .note(&format!("removed the scratch of the drill {name} that a killed run had left"));
+            host.progress.note(&format!("removed the scratch folder {name} that a killed run had left"));
         }
     }
     Ok(())

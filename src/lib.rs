@@ -22,6 +22,7 @@ pub mod progress;
 pub mod restore;
 pub mod roles;
 pub mod schema;
+pub mod scratch;
 pub mod server;
 pub mod settings;
 pub mod swap;

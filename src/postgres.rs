@@ -246,8 +246,10 @@ pub fn explain(stderr: &str) -> Option<String> {
     if find("password authentication failed").is_some() {
         return Some("the server does not accept the password in the service's PASSWORD file".to_owned());
     }
-    if let Some(line) = find("FATAL:") {
-        return line.split_once("FATAL:").map(|(_, what)| what.trim().to_owned());
+    for level in ["FATAL:", "ERROR:"] {
+        if let Some(line) = find(level) {
+            return line.split_once(level).map(|(_, what)| what.trim().to_owned());
+        }
     }
     find("error:").and_then(|line| line.split_once("error:")).map(|(_, what)| what.trim().to_owned())
 }

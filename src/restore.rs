@@ -128,7 +128,12 @@ fn decide(
         live_size: found.exists.then_some(facts.size),
         restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
         previous: swap::previous_name(&target.database, host.now, &facts.databases),
-        dropped: swap::previous_databases(&target.database, &facts.databases),
+        // Without a live database the previous one is the last copy on the server.
+        dropped: if found.exists {
+            swap::previous_databases(&target.database, &facts.databases)
+        } else {
+            Vec::new()
+        },
         apps: target.links()?,
         stop_apps: options.stop_apps,
         warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },

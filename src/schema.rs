@@ -69,7 +69,7 @@ fn comparable(definition: &str) -> String {
     let mut out = String::with_capacity(definition.len());
     let mut rest = definition;
     while let Some(first) = rest.chars().next() {
-        let taken = quoted_length(rest, &out);
+        let taken = quoted_length(rest, &definition[..definition.len() - rest.len()]);
         if taken > 0 {
             out.push_str(&rest[..taken]);
             rest = &rest[taken..];
@@ -90,7 +90,7 @@ fn quoted_length(text: &str, before: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes[0] {
         quote @ (b'\'' | b'"') => {
-            let escapes = quote == b'\'' && before.ends_with(['E', 'e']);
+            let escapes = quote == b'\'' && begins_escape_string(before);
             let mut at = 1;
             while at < bytes.len() {
                 match bytes[at] {
@@ -106,6 +106,13 @@ fn quoted_length(text: &str, before: &str) -> usize {
         b'$' => dollar_quoted_length(text),
         _ => 0,
     }
+}
+
+/// Whether a quote behind `before` opens an `E'…'` string: the E is a word of its own, not the end of LIKE.
+fn begins_escape_string(before: &str) -> bool {
+    let mut backwards = before.chars().rev();
+    matches!(backwards.next(), Some('E' | 'e'))
+        && !backwards.next().is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
 fn dollar_quoted_length(text: &str) -> usize {
@@ -173,6 +180,7 @@ mod tests {
             ("a character varying(10)", "a character varying(20)"),
             ("a::text < b", "a::text > b"),
             ("E'a\\' (b'", "E'a\\' b'"),
+            ("a LIKE 'x\\' AND b = ' ('", "a LIKE 'x\\' AND b = '('"),
         ];
         for (left, right) in pairs {
             assert_ne!(comparable(left), comparable(right));

@@ -115,6 +115,17 @@ impl<'a> Server<'a> {
         self.query(database, postgres::SERVER_FACTS)
     }
 
+    /// The same of a service's database; one that was dropped comes with a hint.
+    pub fn facts_of(&self, service: &Service) -> Result<ServerFacts> {
+        self.facts(&service.database).map_err(|error| match error.downcast::<Failure>() {
+            Ok(failure) if failure.message.contains("does not exist") => {
+                failure.hint(format!("bring it back with: dokku pgbackup:restore {}", service.name)).into()
+            }
+            Ok(failure) => failure.into(),
+            Err(error) => error,
+        })
+    }
+
     /// All roles as SQL.
     pub fn dump_roles(&self) -> Result<Vec<u8>> {
         self.checked("pg_dumpall", self.exec(&postgres::roles_command(), "", false)?)

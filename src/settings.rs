@@ -46,7 +46,11 @@ fn read(path: &Path) -> Result<SettingsFile> {
         Failure::failed(format!("the settings in {} cannot be used: {why}", path.display()))
             .hint("correct the file, or move it away to go back to the defaults")
     };
-    let file: SettingsFile = toml::from_str(&text).map_err(|error| broken(&error))?;
+    let file: SettingsFile = toml::from_str(&text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        broken(&format!("line {line}: {}", error.message()))
+    })?;
     if file.jobs.is_some_and(|jobs| !(1..=MAX_JOBS).contains(&jobs)) {
         return Err(broken(&format!("jobs must be a number from 1 to {MAX_JOBS}")).into());
     }

@@ -8,6 +8,7 @@
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
+use regex::Regex;
 
 use crate::error::Failure;
 use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal, parse_answer};
@@ -66,14 +67,8 @@ fn marked_name(live: &str, mark: &str, mut now: DateTime<Utc>, taken: &[String])
 }
 
 fn is_marked(live: &str, mark: &str, name: &str) -> bool {
-    let time = name.strip_prefix(base(live, mark)).and_then(|rest| rest.strip_prefix(mark));
-    time.is_some_and(|time| {
-        time.len() == TIME_LENGTH
-            && time
-                .bytes()
-                .enumerate()
-                .all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
-    })
+    let pattern = format!("^{}{mark}[0-9]{{8}}_[0-9]{{6}}$", regex::escape(base(live, mark)));
+    Regex::new(&pattern).is_ok_and(|pattern| pattern.is_match(name))
 }
 
 /// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction.
@@ -100,6 +95,12 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
         }
         Ok(())
     })
+}
+
+/// Gives `from` the name `to`, which no database has.
+pub fn rename(server: &Server<'_>, from: &str, to: &str) -> Result<()> {
+    let script = format!("alter database {} rename to {};\n", identifier(from), identifier(to));
+    server.execute_always(MAINTENANCE_DATABASE, &script).map(drop)
 }
 
 fn exists(server: &Server<'_>, name: &str) -> Result<bool> {

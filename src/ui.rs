@@ -127,6 +127,9 @@ impl Ui {
         let lines: Vec<&str> = text.lines().map(str::trim).filter(is_wanted).collect();
         let usage = lines.iter().position(|line| line.starts_with("Usage:")).unwrap_or(lines.len());
         let (what, usage) = lines.split_at(usage);
+        // dokku reads ssh's command line with xargs, which runs echo: that answers --help and --version itself.
+        let what =
+            if text.contains("/bin/echo") { &["flags like --help do not come through ssh"] } else { what };
         eprintln!(" !     {}", printable(what.join(" ").trim_start_matches("error: ")));
         for line in usage {
             eprintln!("       {}", printable(line));
@@ -144,7 +147,9 @@ impl Ui {
         eprintln!(" !     To proceed, type \"{word}\"");
         eprint!("> ");
         let mut line = String::new();
-        io::stdin().lock().read_line(&mut line)?;
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            eprintln!();
+        }
         if line.trim() == word {
             return Ok(());
         }

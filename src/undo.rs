@@ -19,8 +19,8 @@ use crate::swap;
 pub struct UndoReport {
     /// The database that is live again.
     pub restored: String,
-    /// The name under which the one that was live is kept now.
-    pub kept: String,
+    /// The name under which the one that was live is kept now; `None` when there was none.
+    pub kept: Option<String>,
     pub swap_duration: Duration,
 }
 
@@ -40,8 +40,13 @@ pub fn undo(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
         .hint(format!("a restore keeps one; the backups are listed by: dokku pgbackup:list {}", service.name))
         .into());
     };
+    if !databases.contains(&service.database) {
+        let swapping = Instant::now();
+        swap::rename(&server, &restored, &service.database)?;
+        return Ok(UndoReport { restored, kept: None, swap_duration: swapping.elapsed() });
+    }
     let kept = swap::previous_name(&service.database, host.now, &databases);
     let swapping = Instant::now();
     swap::swap(&server, &service.database, &restored, &kept)?;
-    Ok(UndoReport { restored, kept, swap_duration: swapping.elapsed() })
+    Ok(UndoReport { restored, kept: Some(kept), swap_duration: swapping.elapsed() })
 }

@@ -62,6 +62,7 @@ pub struct CheckResult {
 #[derive(Debug)]
 pub struct VerifyReport {
     pub backup: String,
+    /// How closely it was looked at: less than was asked for when something was wrong before.
     pub level: Level,
     pub checks: Vec<CheckResult>,
     pub tables: Vec<TableResult>,
@@ -74,16 +75,20 @@ impl VerifyReport {
         self.problems.is_empty()
     }
 
-    /// The report on a folder that is not whole enough to look into.
-    pub fn broken(name: &str, level: Level, why: &str) -> Self {
+    fn new(name: &str) -> Self {
         VerifyReport {
             backup: name.to_owned(),
-            level,
+            level: Level::Quick,
             checks: Vec::new(),
             tables: Vec::new(),
-            problems: vec![Problem::new("backup", why)],
+            problems: Vec::new(),
             duration: Duration::ZERO,
         }
+    }
+
+    /// The report on a folder that is not whole enough to look into.
+    pub fn broken(name: &str, why: &str) -> Self {
+        VerifyReport { problems: vec![Problem::new("backup", why)], ..Self::new(name) }
     }
 
     fn check(&mut self, name: &'static str, compared: impl Into<String>, problems: Vec<Problem>) {
@@ -103,14 +108,15 @@ pub fn verify(
     let started = Instant::now();
     let _reading: BackupLock = restore::keep(backup)?;
     let name = backup.id.to_string();
-    let mut report = VerifyReport::broken(&name, level, "");
-    report.problems.clear();
+    let mut report = VerifyReport::new(&name);
     host.progress.step(&format!("Verifying {name} of {} ({})", service.name, level.as_str()));
     let depth = if level == Level::Quick { Depth::Checksum } else { Depth::Content };
     let digests = check_against_checksums(host, backup, depth, &mut report)?;
     if level >= Level::Archive && report.is_good() {
+        report.level = Level::Archive;
         if let Some((toc, expected)) = check_archive(backup, &digests, &mut report) {
             if level == Level::Drill && report.is_good() {
+                report.level = Level::Drill;
                 drill::drill(host, service, backup, (&toc, &expected), jobs, &mut report)?;
             }
         }
@@ -124,8 +130,7 @@ pub fn verify(
 /// The files of a backup against its `SHA256SUMS`: what a restore checks first.
 pub fn check_files(host: &Host<'_>, backup: &Backup) -> Result<Vec<Problem>> {
     let _reading = restore::keep(backup)?;
-    let mut report = VerifyReport::broken("", Level::Quick, "");
-    report.problems.clear();
+    let mut report = VerifyReport::new(backup.id.as_str());
     check_against_checksums(host, backup, Depth::Checksum, &mut report)?;
     host.progress.done();
     Ok(report.problems)

@@ -38,18 +38,8 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
 fn show(app: &App<'_>, report: &CreateReport) {
     let manifest = &report.backup.manifest;
     let (size, database) = (manifest.dump.size_bytes, manifest.database.size_bytes);
-    let ratio = database * 10 / size.max(1);
     let mut rows = vec![
-        (
-            "Size",
-            format!(
-                "{} (database {}, {}.{} times as large)",
-                units::bytes(size),
-                units::bytes(database),
-                ratio / 10,
-                ratio % 10
-            ),
-        ),
+        ("Size", format!("{}, of a database of {}", units::bytes(size), units::bytes(database))),
         ("Tables", units::count(manifest.contents.tables as u64)),
         ("Rows", units::count(manifest.contents.rows)),
         ("Duration", units::duration(report.duration)),

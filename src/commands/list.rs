@@ -1,7 +1,7 @@
 //! `pgbackup:list`.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::App;
 use super::view::{BackupView, NotWholeView, commits_text, trouble, verified_text};
@@ -16,34 +16,45 @@ pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
         Some(name) => vec![app.dokku.service(name)?],
         None => app.dokku.services()?,
     };
-    let mut all = Vec::new();
-    for service in &services {
-        let entries = catalog::list(&service.layout)?;
-        if args.format == Format::Json {
-            for entry in &entries {
-                all.push(as_json(service, entry)?);
-            }
-        } else if !entries.is_empty() || args.service.is_some() {
-            show(app, service, &entries);
+    let lists: Vec<(&Service, Vec<Entry>)> = services
+        .iter()
+        .map(|service| Ok((service, catalog::list(&service.layout)?)))
+        .collect::<Result<_>>()?;
+    if args.format == Format::Json {
+        let all: Vec<EntryView<'_>> = lists
+            .iter()
+            .flat_map(|(service, entries)| entries.iter().map(|entry| EntryView::of(service, entry)))
+            .collect();
+        return app.ui.json(&all);
+    }
+    for (service, entries) in &lists {
+        if !entries.is_empty() || args.service.is_some() {
+            show(app, service, entries);
         }
     }
-    match args.format {
-        Format::Json => app.ui.json(&all),
-        Format::Stdout => Ok(()),
+    if args.service.is_none() && lists.iter().all(|(_, entries)| entries.is_empty()) {
+        app.ui.detail("No service has a backup yet; make one with: dokku pgbackup:create <service>");
     }
+    Ok(())
 }
 
-fn as_json(service: &Service, entry: &Entry) -> Result<Value> {
-    Ok(match (entry, trouble(entry, service.name.as_str())) {
-        (Entry::Whole(backup), _) => serde_json::to_value(BackupView::of(backup))?,
-        (_, Some((status, problem))) => serde_json::to_value(NotWholeView {
-            id: entry.name(),
-            service: service.name.as_str(),
-            status,
-            problem,
-        })?,
-        _ => json!(null),
-    })
+/// Not a `serde_json::Value`, which would sort the keys.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum EntryView<'a> {
+    Whole(Box<BackupView<'a>>),
+    NotWhole(NotWholeView<'a>),
+}
+
+impl<'a> EntryView<'a> {
+    fn of(service: &'a Service, entry: &'a Entry) -> Self {
+        if let Entry::Whole(backup) = entry {
+            return EntryView::Whole(Box::new(BackupView::of(backup)));
+        }
+        let service = service.name.as_str();
+        let (status, problem) = trouble(entry, service).unwrap_or_default();
+        EntryView::NotWhole(NotWholeView { id: entry.name(), service, status, problem })
+    }
 }
 
 const HEADINGS: [&str; 8] = ["ID", "AGE", "SIZE", "DATABASE", "POOL", "VERIFIED", "COMMIT", "NOTE"];

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use super::view::verified_text;
 use crate::cli::{Format, RestoreArgs};
 use crate::dokku::Service;
 use crate::postgres::identifier;
@@ -121,6 +122,7 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
             "Made",
             format!("{} ({})", units::ago(manifest.started_at, app.now), units::time(manifest.started_at)),
         ),
+        ("Verified", verified_text(plan.backup.verified.as_ref(), app.now)),
         (
             "Holds",
             format!(
@@ -142,20 +144,16 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
                     plan.target_version
                 ),
             ),
-            (
-                "Lost from view",
-                "everything written since the backup; it stays in the previous database".to_owned(),
-            ),
-            ("Kept as previous", plan.previous.clone()),
+            ("Put aside", format!("what is live now, with everything written since, as {}", plan.previous)),
         ]),
         None => rows
             .push(("Brings back", format!("database {database} of {target}, which is not there any more"))),
     }
     if !plan.apps.is_empty() {
-        let what = if plan.stop_apps {
-            "stopped before, started afterwards"
-        } else {
-            "lose their connections for a moment"
+        let what = match (plan.stop_apps, plan.apps.len()) {
+            (true, _) => "stopped before, started afterwards",
+            (false, 1) => "loses its connections for a moment",
+            (false, _) => "lose their connections for a moment",
         };
         rows.push(("Apps", format!("{}: {what}", plan.apps.join(", "))));
     }
@@ -196,7 +194,7 @@ fn show_report(app: &App<'_>, report: &RestoreReport) {
         rows.push(("Roles made", report.created_roles.join(", ")));
     }
     app.ui.details(&table::report(&rows));
-    if plan.live_size.is_none() {
+    if plan.live_size.is_none() || app.ui.is_quiet() {
         return;
     }
     app.ui.detail(&format!("Not what you wanted? Swap back at once with: dokku pgbackup:undo {target}"));

@@ -12,7 +12,7 @@ struct Undone<'a> {
     service: &'a str,
     database: &'a str,
     restored_database: &'a str,
-    previous_database: &'a str,
+    previous_database: Option<&'a str>,
     swap_seconds: f64,
 }
 
@@ -24,12 +24,14 @@ pub fn run(app: &App<'_>, args: &UndoArgs) -> Result<()> {
             service: service.name.as_str(),
             database: &service.database,
             restored_database: &report.restored,
-            previous_database: &report.kept,
+            previous_database: report.kept.as_deref(),
             swap_seconds: report.swap_duration.as_secs_f64(),
         });
     }
     app.ui.heading(&format!("{} has its previous database back", service.name));
-    app.ui.detail(&format!("What was live until now is kept as {}", report.kept));
-    app.ui.detail(&format!("Swap them again with: dokku pgbackup:undo {}", service.name));
+    if let Some(kept) = report.kept.filter(|_| !app.ui.is_quiet()) {
+        app.ui.detail(&format!("What was live until now is kept as {kept}"));
+        app.ui.detail(&format!("Swap them again with: dokku pgbackup:undo {}", service.name));
+    }
     Ok(())
 }

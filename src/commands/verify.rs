@@ -56,7 +56,7 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
     for entry in chosen(&service, args)? {
         let report = match &entry {
             Entry::Whole(backup) => verify(&host, &service, backup, args.level(), jobs)?,
-            Entry::Broken { name, why } => VerifyReport::broken(name, args.level(), why),
+            Entry::Broken { name, why } => VerifyReport::broken(name, why),
             Entry::Pending { .. } | Entry::Deleted { .. } => continue,
         };
         if args.format == Format::Stdout {
@@ -76,7 +76,7 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
 
 fn chosen(service: &Service, args: &VerifyArgs) -> Result<Vec<Entry>> {
     let entries = catalog::list(&service.layout)?;
-    if args.all {
+    if args.all && !entries.is_empty() {
         return Ok(entries);
     }
     // A broken folder that is asked for by name is verified like any other: it fails.
@@ -171,6 +171,9 @@ fn show(app: &App<'_>, service: &Service, report: &VerifyReport) {
     }
     for problem in &report.problems {
         app.ui.result(&format!(" !     {problem}"));
+    }
+    if app.ui.is_quiet() {
+        return;
     }
     let depth = match report.level {
         Level::Quick => "its files",

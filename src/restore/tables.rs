@@ -4,10 +4,10 @@
 //! database, are copied there into the new schema, and that schema alone is dumped and restored into the live
 //! database, in one transaction. Only plain columns come along: no constraint or trigger can get in the rows' way.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
 use super::{RestoreOptions, keep, refuse_unless_whole};
@@ -18,11 +18,13 @@ use crate::dump::{DumpJob, dump};
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
+use crate::layout;
 use crate::leftovers;
 use crate::likeness;
 use crate::lock::ServiceLock;
 use crate::manifest;
 use crate::postgres::{self, identifier, literal};
+use crate::scratch::Scratch;
 use crate::server::Server;
 use crate::swap;
 use crate::toc::{Entry, Toc};
@@ -136,7 +138,7 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     let _reading = keep(&plan.backup)?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
-    let facts = server.facts(&service.database)?;
+    let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts)?;
     if let Some(why) = likeness::version_obstacle(plan.backup.manifest.server.version_num, facts.version_num)
     {
@@ -148,7 +150,7 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     let scratch_database = swap::restoring_name(&service.database, host.now, &facts.databases);
     let creation = likeness::create_database(&scratch_database, &facts);
     let _scratch = NewDatabase::create(&server, &scratch_database, facts.version_num, &creation)?;
-    let work = WorkFolder::begin(service, &plan.backup.id)?;
+    let work = Scratch::begin(host, service, &plan.backup.id)?;
 
     host.progress.step(&format!(
         "Restoring {} into a scratch database",
@@ -185,7 +187,10 @@ fn refuse_if_there(server: &Server<'_>, service: &Service, schema: &str) -> Resu
         format!("select to_json(exists(select from pg_namespace where nspname = {}));\n", literal(schema));
     if server.query::<bool>(&service.database, &question)? {
         return Err(Failure::refused(format!("database {} has a schema {schema} already", service.database))
-            .hint(format!("when you need it no more: drop schema {schema} cascade"))
+            .hint(format!(
+                "when you need it no more: dokku postgres:connect {} <<<\"drop schema {schema} cascade\"",
+                service.name
+            ))
             .into());
     }
     Ok(())
@@ -196,7 +201,7 @@ fn load_rows(
     host: &Host<'_>,
     server: &Server<'_>,
     plan: &TablesPlan,
-    work: &WorkFolder,
+    work: &Scratch,
     database: &str,
     jobs: usize,
 ) -> Result<Vec<u64>> {
@@ -215,12 +220,11 @@ fn load_rows(
         rows.push(sums.iter().filter(|sum| belongs(&sum.schema, &sum.name)).map(|sum| sum.rows).sum());
     }
     files::write_private(&work.folder.join("list"), list.as_bytes())?;
-    // The list must be readable inside, where only the backup is mounted: so it lies beside a link farm of the dump.
-    work.borrow_dump(&plan.backup.folder)?;
+    borrow_dump(work, &plan.backup.folder)?;
     let more = ["--section=data", "--use-list=/backup/list"];
     let command = postgres::restore_command(database, jobs, "/backup/dump", &more);
     run_pg_restore(host, server, restore_job(plan, &work.folder, command))?;
-    work.return_dump()?;
+    files::remove_tree(&work.folder.join(layout::DUMP))?;
     Ok(rows)
 }
 
@@ -254,7 +258,7 @@ fn move_schema(
     host: &Host<'_>,
     server: &Server<'_>,
     plan: &TablesPlan,
-    work: &WorkFolder,
+    work: &Scratch,
     scratch: &str,
 ) -> Result<()> {
     let manifest = &plan.backup.manifest;
@@ -286,38 +290,14 @@ fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {
     server.query(&plan.target.database, &format!("select json_build_array({});\n", counts.join(", ")))
 }
 
-/// A private folder for the list and the second dump, on the file system of the backups.
-struct WorkFolder {
-    folder: PathBuf,
-}
-
-impl WorkFolder {
-    fn begin(service: &Service, id: &BackupId) -> Result<Self> {
-        let folder = service.layout.pending(id).with_extension("tables");
-        files::create_private_folder(&folder)?;
-        Ok(WorkFolder { folder })
+/// Hard links to the dump's files, so that they can be mounted together with the list.
+fn borrow_dump(work: &Scratch, backup: &Path) -> Result<()> {
+    let (from, to) = (backup.join(layout::DUMP), work.folder.join(layout::DUMP));
+    files::create_private_folder(&to)?;
+    for (name, _) in files::plain_files(&from)? {
+        files::link(&from.join(&name), &to.join(&name)).with_context(|| format!("cannot link {name}"))?;
     }
-
-    /// Hard links to the dump's files, so that they can be mounted together with the list.
-    fn borrow_dump(&self, backup: &Path) -> Result<()> {
-        let (from, to) = (backup.join(crate::layout::DUMP), self.folder.join(crate::layout::DUMP));
-        files::create_private_folder(&to)?;
-        for (name, _) in files::plain_files(&from)? {
-            files::link(&from.join(&name), &to.join(&name)).with_context(|| anyhow!("cannot link {name}"))?;
-        }
-        Ok(())
-    }
-
-    fn return_dump(&self) -> Result<()> {
-        files::remove_tree(&self.folder.join(crate::layout::DUMP))
-    }
-}
-
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
-        // What cannot be removed now is named and removed by the next run.
-        let _ = files::remove_tree(&self.folder);
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ impl Target {
         if self.exists {
             return swap::swap(server, live, incoming, kept);
         }
-        let rename = format!("alter database {} rename to {};\n", identifier(incoming), identifier(live));
-        server.execute_always(MAINTENANCE_DATABASE, &rename).map(drop)
+        swap::rename(server, incoming, live)
     }
 
     /// What can only be done under the final name: the settings that the backup knows of a database that was dropped.

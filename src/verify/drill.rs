@@ -1,7 +1,6 @@
 //! The drill: a real restore into a throwaway server of the same image, dumped again and compared.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,10 +15,10 @@ use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::likeness;
-use crate::lock::BackupLock;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::restore::{self, RestoreJob};
 use crate::schema;
+use crate::scratch::Scratch;
 use crate::server::Server;
 use crate::toc::Toc;
 
@@ -29,8 +28,6 @@ const SHM_SIZE: u64 = 1 << 30;
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Uncompressed when there is room: its files live only until they are digested.
 const NO_COMPRESSION: &str = "0";
-
-const TRIES: usize = 5;
 
 /// Makes a server in the container's own layer. The arguments are settings, given by us.
 const SERVER_SCRIPT: &str = "\
@@ -48,7 +45,7 @@ pub fn drill(
     jobs: usize,
     report: &mut VerifyReport,
 ) -> Result<()> {
-    let scratch = Scratch::begin(host, service, backup)?;
+    let scratch = Scratch::begin(host, service, &backup.id)?;
     host.progress.step("Starting a throwaway server");
     let settings = server_settings(&backup.manifest.server.shared_preload_libraries, jobs, toc.entries.len());
     let container = start_server(host, service, backup, &scratch, &settings)?;
@@ -117,7 +114,8 @@ fn restore_into(
     };
     let Err(error) = restore::run_pg_restore(host, server, job) else { return Ok(Vec::new()) };
     host.check()?;
-    let details = crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
+    let details =
+        crate::error::failure_in(&error).map(|failure| failure.details.join("; ")).unwrap_or_default();
     // A full disk or a killed container says nothing of the backup, and must not be remembered as its fault.
     if !postgres::is_about_the_data(&details) {
         return Err(error.context("the drill could not be carried out"));
@@ -143,41 +141,6 @@ fn compare_schemas(expected: &Toc, found: &Toc) -> Vec<Problem> {
         got.difference(&wanted).map(|object| object.describe()).filter(|name| !wanted_names.contains(name));
     problems.extend(added.map(|name| Problem::new(name, "is there and should not be")));
     problems
-}
-
-/// A folder for the second dump, locked so that nobody takes the drill for dead.
-struct Scratch {
-    name: String,
-    folder: PathBuf,
-    _lock: BackupLock,
-}
-
-impl Scratch {
-    fn begin(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<Self> {
-        let drills = service.layout.drills();
-        files::create_private_folders(&drills)?;
-        // Between its making and its locking, a folder may be taken for a dead drill's: then the next one is tried.
-        for _ in 0..TRIES {
-            let id = host.new_id()?;
-            let suffix = id.as_str().rsplit('-').next().unwrap_or_default();
-            let name = format!("{}-{suffix}", backup.id);
-            let folder = drills.join(&name);
-            files::create_private_folder(&folder)?;
-            if let Ok(Some(lock)) = BackupLock::exclusive(&folder) {
-                if folder.is_dir() {
-                    return Ok(Scratch { name, folder, _lock: lock });
-                }
-            }
-        }
-        Err(Failure::failed("no scratch folder could be made for the drill").into())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is named and removed by the next run.
-        let _ = files::remove_tree(&self.folder);
-    }
 }
 
 fn start_server(

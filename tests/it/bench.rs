@@ -252,8 +252,8 @@ impl Service {
         let hidden =
             Command::new("find").arg(self.root().join("pgbackup")).args(["-name", ".*"]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&hidden.stdout), "");
-        let drills = fs::read_dir(self.root().join("pgbackup/drills")).map_or(0, Iterator::count);
-        assert_eq!(drills, 0, "a drill's scratch folder is left");
+        let scratch = fs::read_dir(self.root().join("pgbackup/scratch")).map_or(0, Iterator::count);
+        assert_eq!(scratch, 0, "a scratch folder is left");
         let restoring: Vec<String> =
             self.databases().into_iter().filter(|name| name.contains("_restoring_")).collect();
         assert_eq!(restoring, Vec::<String>::new());

@@ -127,7 +127,7 @@ insert into parted values ('2026-02-02', 1), ('2026-08-08', 2);",
     let line = run.stdout.lines().map(str::trim).find(|line| line.starts_with("insert into")).unwrap();
     service.sql(line);
     assert_eq!(service.sql("select count(*), sum(id) from cows"), "5000|12502500");
-    service.pgbackup("restore", &["--table", "cows"]).fails(6, &format!("drop schema {schema} cascade"));
+    service.pgbackup("restore", &["--table", "cows"]).fails(6, &format!("<<<\"drop schema {schema} cascade\""));
     service.pgbackup("restore", &["--table", "cwos"]).fails(5, "has no table cwos");
     service.assert_nothing_left();
 }
@@ -142,7 +142,7 @@ fn linked_apps_can_be_stopped_meanwhile() {
     dokku(&["git:deploy-record", &app, commit]).ok();
     service.create();
     service.pgbackup("info", &["--commits"]).ok().says(&format!("{commit} ({app})"));
-    service.pgbackup("restore", &["--dry-run"]).ok().says(&format!("{app}: lose their connections"));
+    service.pgbackup("restore", &["--dry-run"]).ok().says(&format!("{app}: loses its connections"));
     let run = service.pgbackup("restore", &["--stop-apps", "--force"]).ok();
     assert!(
         run.stderr.contains(&format!("Stopping {app}")) && run.stderr.contains(&format!("Starting {app}"))
