@@ -181,7 +181,7 @@ fn digest_file(shared: &Shared, path: &Path, name: String) -> io::Result<FileDig
     }
     let content = match damage {
         Some(error) => Err(error),
-        None => sink.finish(),
+        None => sink.finish(size),
     };
     let content = content.unwrap_or_else(|error| Content::Damaged(error.to_string()));
     Ok(FileDigest { name, size, sha256: hex(&sha256.finalize()), content })
@@ -234,8 +234,11 @@ impl Sink {
         }
     }
 
-    fn finish(self) -> io::Result<Content> {
+    /// `size`: of the stored bytes.
+    fn finish(self, size: u64) -> io::Result<Content> {
         match self {
+            // pg_dump's zstd writes no frame for an empty large object.
+            Sink::Zstd(decoder) if size == 0 => decoder.into_inner().0.finish(),
             Sink::Plain(summer) => summer.finish(),
             Sink::Gzip(decoder) => decoder.finish()?.finish(),
             Sink::Zstd(mut decoder) => {
@@ -347,6 +350,8 @@ mod tests {
     fn large_objects_and_other_files_are_told_apart() {
         let object = digest("blob_16501.dat", b"abc");
         assert!(matches!(object.content, Content::LargeObject { oid: 16501, bytes: 3, .. }));
+        let empty = digest("blob_5.dat.zst", b"");
+        assert!(matches!(empty.content, Content::LargeObject { oid: 5, bytes: 0, .. }));
         assert_eq!(digest("toc.dat", b"PGDMP").content, Content::Other);
         assert_eq!(digest("blobs.toc", b"5 blob_5.dat\n").content, Content::Other);
     }

@@ -211,7 +211,7 @@ fn first_line(path: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&files::read_bounded(path, SMALL_FILE)?).into_owned();
-    Ok(text.lines().next().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned))
+    Ok(text.lines().next().filter(|line| !line.is_empty()).map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
         purpose: "dump",
         backup: job.id,
         read_only: false,
-        options: postgres::session_options(job.lc_monetary, &[]),
+        options: server.session_options(job.lc_monetary, &[]),
         command: command(job),
     };
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));

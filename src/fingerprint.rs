@@ -2,7 +2,7 @@
 //!
 //! `create` takes it of the new dump, a drill of a dump of the restored database, and equal fingerprints are the proof.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use anyhow::{Result, anyhow};
@@ -10,6 +10,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::copy_rows::RowSum;
 use crate::digest::{self, Content, FileDigest};
 use crate::schema;
 use crate::toc::{Entry, Toc};
@@ -79,7 +80,7 @@ impl Fingerprint {
             }
         }
         large_objects.hash = format!("{object_sum:032x}");
-        let mut tables = Vec::new();
+        let mut tables: BTreeMap<(String, String), RowSum> = BTreeMap::new();
         for entry in toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA") {
             let sum = rows.remove(&entry.file_name).ok_or_else(|| {
                 anyhow!(
@@ -89,20 +90,69 @@ impl Fingerprint {
                     entry.name
                 )
             })?;
-            let hash = format!("{:032x}", sum.hash);
-            tables.push(TableSum {
-                schema: entry.schema.clone(),
-                name: entry.name.clone(),
-                rows: sum.rows,
-                hash,
-            });
+            let table = tables.entry(loaded_into(entry)).or_default();
+            table.rows += sum.rows;
+            table.hash = table.hash.wrapping_add(sum.hash);
         }
         if let Some(name) = rows.keys().next() {
             return Err(anyhow!("the data file {name} belongs to no table"));
         }
-        tables.sort();
+        let sum = |((schema, name), sum): ((String, String), RowSum)| TableSum {
+            schema,
+            name,
+            rows: sum.rows,
+            hash: format!("{:032x}", sum.hash),
+        };
+        let tables = tables.into_iter().map(sum).collect();
         Ok(Fingerprint { schema: schema_hash(toc), large_objects, tables, sequences: sequences(toc)? })
     }
+}
+
+/// The table that an entry's rows are loaded into: its own or, where a row's partition depends on an oid (a hashed
+/// enum), the root of the partitions. A restore may put such rows into other partitions; only their sum is the same.
+fn loaded_into(entry: &Entry) -> (String, String) {
+    let own = || (entry.schema.clone(), entry.name.clone());
+    if !entry.definition.starts_with("-- load via partition root ") {
+        return own();
+    }
+    copied_table(&entry.copy_statement).unwrap_or_else(own)
+}
+
+/// From `COPY public."Odd ""Name""" (id) FROM stdin;`.
+fn copied_table(statement: &str) -> Option<(String, String)> {
+    let (schema, rest) = first_name(statement.strip_prefix("COPY ")?)?;
+    let (name, _) = first_name(rest.strip_prefix('.')?)?;
+    Some((schema, name))
+}
+
+/// The identifier that `text` begins with, and what follows it.
+fn first_name(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let end = text.find(['.', ' '])?;
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, rest)),
+        }
+    }
+}
+
+/// The tables whose rows are those of all their partitions.
+pub fn partition_roots(toc: &Toc) -> BTreeSet<(String, String)> {
+    let data = toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA");
+    data.map(|entry| (loaded_into(entry), entry))
+        .filter(|(table, entry)| *table != (entry.schema.clone(), entry.name.clone()))
+        .map(|(table, _)| table)
+        .collect()
 }
 
 /// SHA-256 over all objects of a dump, in their comparable form.
@@ -149,7 +199,6 @@ fn sequence_value(entry: &Entry) -> Result<SequenceValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy_rows::RowSum;
 
     fn entry(kind: &str, name: &str, definition: &str, file_name: &str) -> Entry {
         Entry {
@@ -204,5 +253,32 @@ mod tests {
         changed.definition.push_str(" STRICT");
         assert_eq!(schema_hash(&toc(vec![one.clone()])), schema_hash(&toc(vec![moved])));
         assert_ne!(schema_hash(&toc(vec![one])), schema_hash(&toc(vec![changed])));
+    }
+
+    #[test]
+    fn rows_that_may_change_their_partition_count_for_the_root() {
+        let mut leaves =
+            [entry("TABLE DATA", "leaf_0", "", "7.dat"), entry("TABLE DATA", "leaf_1", "", "8.dat")];
+        for leaf in &mut leaves {
+            leaf.definition = "-- load via partition root public.\"a.\"\"b \"\n".into();
+            leaf.copy_statement = "COPY public.\"a.\"\"b \" (mood) FROM stdin;\n".into();
+        }
+        let toc = toc(leaves.to_vec());
+        let digest = |name: &str, rows, hash| FileDigest {
+            name: format!("dump/{name}.dat.zst"),
+            size: 1,
+            sha256: String::new(),
+            content: Content::Rows(RowSum { rows, hash }),
+        };
+        let sums = |rows: [u64; 2]| {
+            Fingerprint::assemble(
+                &toc,
+                &[digest("7", rows[0], u128::from(rows[0])), digest("8", rows[1], u128::from(rows[1]))],
+            )
+        };
+        let fingerprint = sums([2, 3]).unwrap();
+        assert_eq!(fingerprint, sums([5, 0]).unwrap());
+        assert_eq!((fingerprint.tables.len(), fingerprint.tables[0].rows), (1, 5));
+        assert!(partition_roots(&toc).contains(&("public".into(), "a.\"b ".into())));
     }
 }

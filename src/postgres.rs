@@ -10,10 +10,11 @@ pub const SUPERUSER: &str = "postgres";
 /// Where a database is made, renamed and dropped from: it always exists and no app uses it.
 pub const MAINTENANCE_DATABASE: &str = "template1";
 
-/// Session settings that both dumps of a drill, and every restore, must agree on, because COPY's text depends on them
-/// and `pg_dump` does not fix them itself. Given in the connection's options, they go before `ALTER DATABASE/ROLE … SET`.
-/// (Postgres manual, "Parameter Names and Values" and "COPY".)
-const PINNED: [(&str, &str); 13] = [
+/// Session settings that both dumps of a drill, and every restore, must agree on, because COPY's text and the meaning of
+/// definitions depend on them, and settings that hinder or end a session; `pg_dump` does not fix them itself. Given in
+/// the connection's options, they go before `ALTER DATABASE/ROLE … SET`. (Postgres manual, "Parameter Names and Values"
+/// and "COPY".)
+const PINNED: [(&str, &str); 19] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO,YMD"),
     ("IntervalStyle", "postgres"),
@@ -27,14 +28,28 @@ const PINNED: [(&str, &str); 13] = [
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("session_replication_role", "origin"),
+    ("role", "none"),
+    ("search_path", "pg_catalog"),
+    ("lock_timeout", "0"),
+    ("lc_messages", "C"),
+    ("quote_all_identifiers", "off"),
+    ("transform_null_equals", "off"),
 ];
 
-/// The value of `PGOPTIONS` for dump and restore sessions. `lc_monetary` decides how `money` is written, so a restore
-/// needs the source's.
-pub fn session_options(lc_monetary: &str, more: &[(&str, &str)]) -> String {
+/// The same for settings that older servers do not know, with the first major version that does. Event triggers would
+/// write into what is compared: at every login, and at what a restore does after it has made them.
+const PINNED_SINCE: [(u32, &str, &str); 3] =
+    [(14, "idle_session_timeout", "0"), (17, "transaction_timeout", "0"), (17, "event_triggers", "off")];
+
+/// The value of `PGOPTIONS` for every session on a server of `version`, which is not known before the first. `lc_monetary`
+/// decides how `money` is written, so a restore needs the source's.
+pub fn session_options(version: Option<PgVersion>, lc_monetary: &str, more: &[(&str, &str)]) -> String {
     let monetary = lc_monetary.replace('\\', "\\\\").replace(' ', "\\ ");
-    let mut words: Vec<String> =
-        PINNED.iter().chain(more).map(|(name, value)| format!("-c {name}={value}")).collect();
+    let is_known = |since: u32| version.is_some_and(|version| version.major() >= since);
+    let since =
+        PINNED_SINCE.iter().filter(|(since, ..)| is_known(*since)).map(|(_, name, value)| (name, value));
+    let settings = PINNED.iter().chain(more).map(|(name, value)| (name, value)).chain(since);
+    let mut words: Vec<String> = settings.map(|(name, value)| format!("-c {name}={value}")).collect();
     if !monetary.is_empty() {
         words.push(format!("-c lc_monetary={monetary}"));
     }
@@ -267,6 +282,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_told_only_of_settings_that_it_knows() {
+        let options =
+            |version: u32| session_options(Some(PgVersion(version)), "de DE", &[("work_mem", "1MB")]);
+        assert!(
+            options(170_000).contains("-c event_triggers=off") && options(140_000).contains("idle_session")
+        );
+        assert!(!options(160_000).contains("event_triggers") && !options(130_000).contains("idle_session"));
+        assert!(!session_options(None, "", &[]).contains("event_triggers"));
+        assert!(
+            options(150_000).contains("-c work_mem=1MB")
+                && options(150_000).ends_with("-c lc_monetary=de\\ DE")
+        );
+    }
+
+    #[test]
     fn compression_follows_the_version() {
         let dump = |version| dump_command("db", 2, compression(PgVersion(version)), "/backup/dump").join(" ");
         assert!(dump(170_006).contains("--compress zstd:3"));
@@ -287,6 +317,7 @@ mod tests {
             explain("psql: error: x\nFATAL:  database \"x\" does not exist").unwrap(),
             "database \"x\" does not exist"
         );
+        assert_eq!(explain("psql:<stdin>:2: ERROR:  permission denied").unwrap(), "permission denied");
         assert_eq!(explain("nothing of note"), None);
     }
 }

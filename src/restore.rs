@@ -205,7 +205,7 @@ pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions)
     run_pg_restore(host, &server, job)?;
     host.progress.step("Comparing the rows of every table with the backup");
     let expected = manifest::read_fingerprint(&plan.backup.folder)?;
-    proof::prove(&server, &plan.restoring, &expected.tables)?;
+    proof::prove(&server, &plan.restoring, &expected.tables, &toc)?;
     server.execute(MAINTENANCE_DATABASE, &found.dress(&plan.restoring))?;
     host.check()?;
     host.progress.step("Swapping the databases");

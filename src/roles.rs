@@ -29,8 +29,13 @@ pub fn plan(script: &str, existing: &[String]) -> RolePlan {
             is_new(words.get(2))
         } else if is(words, &["COMMENT", "ON", "ROLE"]) {
             is_new(words.get(3))
-        } else if is(words, &["GRANT"]) && words.get(2).is_some_and(|word| word.is("TO")) {
-            is_new(words.get(1)) || is_new(words.get(3))
+        } else if is(words, &["GRANT"]) {
+            match words.iter().position(|word| word.is("TO")) {
+                Some(2) => is_new(words.get(1)) || is_new(words.get(3)),
+                // A privilege on a parameter.
+                Some(to) => is_new(words.get(to + 1)),
+                None => false,
+            }
         } else {
             false
         }
@@ -56,11 +61,14 @@ fn is(words: &[Word], keywords: &[&str]) -> bool {
     words.len() >= keywords.len() && words.iter().zip(keywords).all(|(word, keyword)| word.is(keyword))
 }
 
+/// `GRANT SET, ALTER SYSTEM ON PARAMETER name TO role`.
+const ENOUGH_WORDS: usize = 10;
+
 /// The first words of a statement: as many as it takes to know what it is about.
 fn words(statement: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut rest = statement.trim_start();
-    while words.len() < 5 && !rest.is_empty() {
+    while words.len() < ENOUGH_WORDS && !rest.is_empty() {
         if rest.starts_with('"') {
             let end = quoted_end(rest, '"');
             words.push(Word { text: rest[1..end.max(2) - 1].replace("\"\"", "\""), quoted: true });
@@ -155,6 +163,8 @@ ALTER ROLE "We""ird; role" SET search_path TO 'a', E'b\';c';
 COMMENT ON ROLE farmer IS 'it''s; new';
 GRANT farmer TO postgres WITH INHERIT TRUE GRANTED BY postgres;
 GRANT postgres TO boss GRANTED BY postgres;
+GRANT SET,ALTER SYSTEM ON PARAMETER work_mem TO farmer WITH GRANT OPTION;
+GRANT SET ON PARAMETER work_mem TO boss;
 "#;
 
     #[test]
@@ -162,7 +172,7 @@ GRANT postgres TO boss GRANTED BY postgres;
         let plan = plan(SCRIPT, &["postgres".to_owned(), "boss".to_owned()]);
         assert_eq!(plan.missing, ["We\"ird; role", "farmer"]);
         let text = plan.statements.join("\n");
-        assert_eq!(plan.statements.len(), 6, "{text}");
+        assert_eq!(plan.statements.len(), 7, "{text}");
         assert!(
             !text.contains("ALTER ROLE postgres")
                 && !text.contains("GRANT postgres")

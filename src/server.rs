@@ -1,6 +1,7 @@
 //! A running Postgres server in a container, and the sidecar containers that work on it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use crate::docker::{ContainerInfo, Docker, JobContainer};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::host::Host;
+use crate::pg_version::PgVersion;
 use crate::postgres::{self, ServerFacts};
 use crate::process::Output;
 
@@ -26,6 +28,8 @@ pub struct Server<'a> {
     /// For labels and messages.
     service: String,
     password: String,
+    /// Once it was asked for facts.
+    version: OnceLock<PgVersion>,
 }
 
 impl<'a> Server<'a> {
@@ -51,6 +55,7 @@ impl<'a> Server<'a> {
             container_name: name,
             service: service.name.to_string(),
             password,
+            version: OnceLock::new(),
         })
     }
 
@@ -68,6 +73,7 @@ impl<'a> Server<'a> {
             container_name,
             service: service.name.to_string(),
             password: String::new(),
+            version: OnceLock::new(),
         }
     }
 
@@ -87,7 +93,7 @@ impl<'a> Server<'a> {
 
     /// Runs a tool of Postgres inside the server's own container.
     fn exec(&self, command: &[String], input: &str, always: bool) -> Result<Output> {
-        let env = self.env("");
+        let env = self.env(&self.session_options("", &[]));
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if always {
             self.docker.exec_always(&self.container_name, &env, command, input.as_bytes())
@@ -112,7 +118,9 @@ impl<'a> Server<'a> {
     }
 
     pub fn facts(&self, database: &str) -> Result<ServerFacts> {
-        self.query(database, postgres::SERVER_FACTS)
+        let facts: ServerFacts = self.query(database, postgres::SERVER_FACTS)?;
+        let _ = self.version.set(facts.version_num);
+        Ok(facts)
     }
 
     /// The same of a service's database; one that was dropped comes with a hint.
@@ -164,12 +172,25 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Session options that keep a restore within the container's shared memory.
-    pub fn parallel_options(&self) -> Vec<(&'static str, &'static str)> {
-        if self.container.shm_size >= ENOUGH_SHM {
-            return Vec::new();
+    /// What every session is told, whatever the database or the role is set to.
+    pub fn session_options(&self, lc_monetary: &str, more: &[(&str, &str)]) -> String {
+        postgres::session_options(self.version.get().copied(), lc_monetary, more)
+    }
+
+    /// Session options of a restore: within the container's shared memory, and without a word to the event triggers that
+    /// it has made itself. They sleep in a replica's session; since 17 there is a setting for that.
+    pub fn restore_options(&self) -> Vec<(&'static str, &'static str)> {
+        let mut options = Vec::new();
+        if self.container.shm_size < ENOUGH_SHM {
+            options.extend([
+                ("max_parallel_maintenance_workers", "0"),
+                ("max_parallel_workers_per_gather", "0"),
+            ]);
         }
-        vec![("max_parallel_maintenance_workers", "0"), ("max_parallel_workers_per_gather", "0")]
+        if self.version.get().is_some_and(|version| version.major() < 17) {
+            options.push(("session_replication_role", "replica"));
+        }
+        options
     }
 }
 

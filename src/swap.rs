@@ -113,13 +113,15 @@ fn exists(server: &Server<'_>, name: &str) -> Result<bool> {
 fn rename_script(live: &str, incoming: &str, kept: &str, fence: &str) -> String {
     let (live, incoming, kept) = (identifier(live), identifier(incoming), identifier(kept));
     let fence = literal(fence);
-    format!(
-        "do $$ begin for i in 1..500 loop
+    let wait = anonymous_block(&format!(
+        "begin for i in 1..500 loop
   perform pg_stat_clear_snapshot();
   exit when exists (select from pg_stat_activity where application_name = {fence});
   perform pg_sleep(0.01);
-end loop; end $$;
-set lock_timeout = '30s';
+end loop; end"
+    ));
+    format!(
+        "{wait}set lock_timeout = '30s';
 begin;
 alter database {live} rename to {kept};
 alter database {incoming} rename to {live};
@@ -131,9 +133,8 @@ commit;
 /// Ends the sessions of both databases while the rename holds its lock, until the names have changed.
 fn eviction_script(live: &str, incoming: &str, fence: &str) -> String {
     let (live, incoming, fence) = (literal(live), literal(incoming), literal(fence));
-    format!(
-        "set application_name = {fence};
-do $$ declare live oid; incoming oid; begin
+    let block = anonymous_block(&format!(
+        "declare live oid; incoming oid; begin
   select oid into live from pg_database where datname = {live};
   select oid into incoming from pg_database where datname = {incoming};
   for i in 1..8000 loop
@@ -145,15 +146,30 @@ do $$ declare live oid; incoming oid; begin
     end if;
     perform pg_sleep(0.005);
   end loop;
-end $$;
-"
-    )
+end"
+    ));
+    format!("set application_name = {fence};\n{block}")
+}
+
+/// `DO` with a tag around `body` that is not in it: database names may hold anything.
+fn anonymous_block(body: &str) -> String {
+    let mut tag = "$block$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(1, 'a');
+    }
+    format!("do {tag} {body} {tag};\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::TimeZone;
+
+    #[test]
+    fn no_name_ends_a_block() {
+        let script = eviction_script("a$$b$block$", "c", "f");
+        assert!(script.contains("do $ablock$ ") && script.ends_with(" $ablock$;\n"), "{script}");
+    }
 
     #[test]
     fn names_say_when_and_are_known_again() {

@@ -49,7 +49,7 @@ pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>)
         purpose: "restore",
         backup: job.id,
         read_only: true,
-        options: postgres::session_options(job.lc_monetary, &server.parallel_options()),
+        options: server.session_options(job.lc_monetary, &server.restore_options()),
         command: job.command,
     };
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));

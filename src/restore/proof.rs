@@ -1,17 +1,21 @@
 //! The proof before a swap: the exact rows of every table, as the backup says.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, anyhow};
 
 use crate::error::{Failure, Kind};
-use crate::fingerprint::TableSum;
+use crate::fingerprint::{self, TableSum};
 use crate::postgres::identifier;
 use crate::server::Server;
+use crate::toc::Toc;
 
 /// Compares exact row counts, and collects statistics beside that: what is swapped in must be quick at once.
-pub(super) fn prove(server: &Server<'_>, database: &str, expected: &[TableSum]) -> Result<()> {
+pub(super) fn prove(server: &Server<'_>, database: &str, expected: &[TableSum], toc: &Toc) -> Result<()> {
+    let roots = fingerprint::partition_roots(toc);
     let counted = std::thread::scope(|scope| {
         let analyzing = scope.spawn(|| server.execute(database, "analyze;\n"));
-        let counted = count_rows(server, database, expected)?;
+        let counted = count_rows(server, database, expected, &roots)?;
         analyzing.join().map_err(|_| anyhow!("the analyzing thread panicked"))??;
         anyhow::Ok(counted)
     })?;
@@ -35,10 +39,16 @@ pub(super) fn prove(server: &Server<'_>, database: &str, expected: &[TableSum]) 
 /// Tables counted in one statement.
 const COUNTED_AT_ONCE: usize = 100;
 
-/// Exact rows of each table, without those of tables that inherit from it.
-fn count_rows(server: &Server<'_>, database: &str, tables: &[TableSum]) -> Result<Vec<u64>> {
+/// Exact rows of each table; those of tables that inherit from it only where `roots` says so.
+fn count_rows(
+    server: &Server<'_>,
+    database: &str,
+    tables: &[TableSum],
+    roots: &BTreeSet<(String, String)>,
+) -> Result<Vec<u64>> {
     let count = |table: &TableSum| {
-        format!("(select count(*) from only {}.{})", identifier(&table.schema), identifier(&table.name))
+        let only = if roots.contains(&(table.schema.clone(), table.name.clone())) { "" } else { "only " };
+        format!("(select count(*) from {only}{}.{})", identifier(&table.schema), identifier(&table.name))
     };
     let statement = |chunk: &[TableSum]| {
         let counts: Vec<String> = chunk.iter().map(count).collect();

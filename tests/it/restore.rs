@@ -127,7 +127,9 @@ insert into parted values ('2026-02-02', 1), ('2026-08-08', 2);",
     let line = run.stdout.lines().map(str::trim).find(|line| line.starts_with("insert into")).unwrap();
     service.sql(line);
     assert_eq!(service.sql("select count(*), sum(id) from cows"), "5000|12502500");
-    service.pgbackup("restore", &["--table", "cows"]).fails(6, &format!("<<<\"drop schema {schema} cascade\""));
+    service
+        .pgbackup("restore", &["--table", "cows"])
+        .fails(6, &format!("<<<\"drop schema {schema} cascade\""));
     service.pgbackup("restore", &["--table", "cwos"]).fails(5, "has no table cwos");
     service.assert_nothing_left();
 }
