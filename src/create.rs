@@ -12,7 +12,7 @@ use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
 use crate::dump::{DumpJob, dump};
 use crate::error::Failure;
-use crate::files;
+use crate::files::{self, Space};
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::layout;
@@ -53,11 +53,13 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
     let facts = server.facts_of(service)?;
-    leftovers::clear_databases(host, &server, service, &facts)?;
+    leftovers::clear_databases(host, &server, service, &facts);
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
     check_space(service, &facts, expected)?;
 
+    // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
+    let apps = linked_apps(host, service)?;
     let id = host.new_id()?;
     let pending = Pending::begin(service, &id)?;
     host.progress.step(&format!(
@@ -94,6 +96,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 
     let mut manifest = describe(host, service, &server, &facts, options, &job)?;
     manifest.contents = contents(&fingerprint);
+    manifest.apps = apps;
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
     manifest.finished_at = host.now + TimeDelta::from_std(started.elapsed())?;
@@ -105,7 +108,8 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 /// Refuses when not even twice the expected dump fits.
 fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>) -> Result<()> {
     let expected = last_dump.unwrap_or(facts.size / 10);
-    let (free, needed) = (files::free_space(&service.layout.backups())?, expected.saturating_mul(2));
+    let Space { free, .. } = files::space(&service.layout.backups())?;
+    let needed = expected.saturating_mul(2);
     if free >= needed {
         return Ok(());
     }
@@ -196,7 +200,7 @@ fn describe(
         },
         dump: DumpRecord { compression: job.compression.to_owned(), jobs: job.jobs, size_bytes: 0, files: 0 },
         contents: Contents { tables: 0, rows: 0, sequences: 0, large_objects: 0 },
-        apps: linked_apps(host, service)?,
+        apps: Vec::new(),
     })
 }
 

@@ -148,8 +148,17 @@ fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
             return Ok(digests);
         }
         let path = shared.folder.join(&name);
-        let digest = digest_file(shared, &path, name)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let digest = match digest_file(shared, &path, name.clone()) {
+            Ok(digest) => digest,
+            // Of a backup that is only read, a file that cannot be is a damaged one.
+            Err(error) if !shared.treatment.make_private => FileDigest {
+                name,
+                size: 0,
+                sha256: String::new(),
+                content: Content::Damaged(format!("it cannot be read: {error}")),
+            },
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
         if shared.treatment.throw_away && !matches!(digest.content, Content::Other) {
             let _ = files::remove_tree(&path);
         }

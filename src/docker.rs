@@ -109,6 +109,15 @@ impl Docker {
         }))
     }
 
+    /// Where docker keeps containers' files, as its own host names it.
+    pub fn root_folder(&self) -> Result<PathBuf> {
+        let output = self.run(self.tool().args(["info", "--format", "{{.DockerRootDir}}"]))?;
+        if !output.success() {
+            return Err(daemon_failure(&output));
+        }
+        Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    }
+
     /// Whether an image is on this machine; never asks a registry.
     pub fn has_image(&self, image: &str) -> Result<bool> {
         Ok(self.run(self.tool().args(["image", "inspect", "--format", "{{.Id}}", "--", image]))?.success())

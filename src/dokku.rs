@@ -37,7 +37,7 @@ pub struct Service {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeployedCode {
     pub commit: String,
-    /// False when it is only the repository's HEAD, which a failed deploy may have moved.
+    /// False when dokku's record and the repository's HEAD do not agree.
     pub certain: bool,
 }
 
@@ -142,17 +142,21 @@ impl Dokku {
 
     /// The commit that `app` was running, or `None` where dokku knows of none.
     ///
-    /// The repository's HEAD alone does not tell: it is behind during a push and ahead after a failed `git:sync`.
+    /// dokku writes down what it deployed, but not at a `ps:rebuild`; and the repository's HEAD is behind during a push
+    /// and ahead after a failed `git:sync`. Only where both agree the commit is certain.
     pub fn deployed_code(&self, app: &str) -> Result<Option<DeployedCode>> {
         let metadata =
             first_line(&self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
-        let recorded = metadata.rsplit('#').next().unwrap_or_default();
-        if is_commit(recorded) {
-            return Ok(Some(DeployedCode { commit: recorded.to_owned(), certain: true }));
-        }
+        let recorded = metadata.rsplit('#').next().filter(|text| is_commit(text)).map(str::to_owned);
+        let head = self.head(app);
+        let certain = recorded.is_some() && recorded == head;
+        Ok(recorded.or(head).map(|commit| DeployedCode { commit, certain }))
+    }
+
+    fn head(&self, app: &str) -> Option<String> {
         let repository = self.environment.dokku_root.join(app);
         if !repository.join("HEAD").is_file() {
-            return Ok(None);
+            return None;
         }
         // Inside a push git's quarantine variables point at another repository's objects.
         let git = Tool::new("git")
@@ -165,9 +169,14 @@ impl Dokku {
             .arg("-C")
             .arg(&repository)
             .args(["rev-parse", "--verify", "--quiet", "HEAD"]);
-        let Ok(output) = git.run(&self.interrupt) else { return Ok(None) };
-        let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok((output.success() && is_commit(&commit)).then_some(DeployedCode { commit, certain: false }))
+        let output = git.run(&self.interrupt).ok().filter(crate::process::Output::success)?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|commit| is_commit(commit))
+    }
+
+    /// Those of `apps` that this user may see.
+    pub fn visible_apps(&self, apps: &[String]) -> Result<Vec<String>> {
+        let names: Vec<&str> = apps.iter().map(String::as_str).collect();
+        self.allowed("user-auth-app", &[], &names)
     }
 
     /// Stops an app as `ps:stop` does (dokku's `plugins/ps`: `scheduler-stop`, then `post-stop`).

@@ -1,10 +1,12 @@
 //! Dumping a database into a folder while digesting what is already complete. Used by `create` and by drills.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
+use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
 use crate::layout;
@@ -12,7 +14,11 @@ use crate::manifest::read_toc;
 use crate::postgres;
 use crate::server::{Server, Sidecar};
 use crate::toc::Toc;
+use crate::units;
 use crate::watch::FolderWatch;
+
+/// How often the free space is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Where the sidecar sees the folder.
 const INSIDE: &str = "/backup/dump";
@@ -64,11 +70,16 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
     };
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
     let running = host.docker.start_job(&container)?;
+    let mut looked = Instant::now();
     let output = running.wait(|| {
         for name in watch.completed()? {
             digester.submit(format!("{}/{name}", layout::DUMP));
         }
         host.progress.bytes(digester.done_bytes(), job.expected);
+        if looked.elapsed() > LOOK_EVERY {
+            looked = Instant::now();
+            stop_before_the_disk_is_full(job.folder)?;
+        }
         Ok(())
     })?;
     server.checked("pg_dump", output)?;
@@ -86,6 +97,18 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
         check_sizes(job.folder, &digests)?;
     }
     Ok(Dumped { toc: read_toc(job.folder).context("pg_dump ended well, but")?, digests })
+}
+
+/// The servers' data is often on the same disk, and a server without room stops.
+fn stop_before_the_disk_is_full(folder: &Path) -> Result<()> {
+    let space = files::space(folder)?;
+    if space.free >= space.reserve() {
+        return Ok(());
+    }
+    let (free, place) = (units::bytes(space.free), folder.parent().unwrap_or(folder).display());
+    Err(Failure::refused(format!("the disk is nearly full: only {free} are left in {place}"))
+        .hint("the dump was stopped and removed; make room first")
+        .into())
 }
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {

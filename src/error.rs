@@ -46,11 +46,13 @@ pub struct Failure {
     pub message: String,
     pub hint: Option<String>,
     pub details: Vec<String>,
+    /// A tool failed because of what it was given, not because of its surroundings.
+    pub blames_data: bool,
 }
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), hint: None, details: Vec::new() }
+        Failure { kind, message: message.into(), hint: None, details: Vec::new(), blames_data: false }
     }
 
     pub fn failed(message: impl Into<String>) -> Self {
@@ -80,6 +82,12 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn blames_data(mut self, blames_data: bool) -> Self {
+        self.blames_data = blames_data;
         self
     }
 

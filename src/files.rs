@@ -128,11 +128,28 @@ pub fn open_lock_file(path: &Path) -> Result<File> {
         .with_context(|| format!("cannot open the lock {}", path.display()))
 }
 
-/// Bytes that a process without privileges can still write on the file system of `path`.
-pub fn free_space(path: &Path) -> Result<u64> {
+/// The room on a file system, bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// For a process without privileges.
+    pub free: u64,
+    pub total: u64,
+}
+
+impl Space {
+    /// What must stay free: a Postgres server that cannot write its log stops.
+    pub fn reserve(self) -> u64 {
+        (self.total / 20).min(MOST_RESERVED)
+    }
+}
+
+const MOST_RESERVED: u64 = 1_000_000_000;
+
+/// The room on the file system of `path`.
+pub fn space(path: &Path) -> Result<Space> {
     let stat = rustix::fs::statvfs(path)
         .with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
-    Ok(stat.f_bavail * stat.f_frsize)
+    Ok(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
 }
 
 /// Every plain file below `folder` as (path relative to it, size), sorted; anything else in there is an error.

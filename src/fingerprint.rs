@@ -15,9 +15,14 @@ use crate::digest::{self, Content, FileDigest};
 use crate::schema;
 use crate::toc::{Entry, Toc};
 
+/// Raised with every change of what a fingerprint of the same dump comes to (`schema.rs`, `copy_rows.rs`, grouping).
+pub const METHOD: u32 = 1;
+
 /// Everything that must be equal in a database and in what is restored from its backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
+    /// [`METHOD`] of the pgbackup that took it. Fingerprints of different methods are not compared.
+    pub method: u32,
     /// SHA-256 over all objects' comparable definitions (schema.rs).
     pub schema: String,
     pub large_objects: LargeObjects,
@@ -104,7 +109,13 @@ impl Fingerprint {
             hash: format!("{:032x}", sum.hash),
         };
         let tables = tables.into_iter().map(sum).collect();
-        Ok(Fingerprint { schema: schema_hash(toc), large_objects, tables, sequences: sequences(toc)? })
+        Ok(Fingerprint {
+            method: METHOD,
+            schema: schema_hash(toc),
+            large_objects,
+            tables,
+            sequences: sequences(toc)?,
+        })
     }
 }
 

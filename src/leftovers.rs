@@ -82,15 +82,16 @@ fn clear_scratch(host: &Host<'_>, service: &Service) -> Result<()> {
 }
 
 /// Drops half-restored databases. They are never the live one, nor the previous one.
-pub fn clear_databases(
-    host: &Host<'_>,
-    server: &Server<'_>,
-    service: &Service,
-    facts: &ServerFacts,
-) -> Result<()> {
+pub fn clear_databases(host: &Host<'_>, server: &Server<'_>, service: &Service, facts: &ServerFacts) {
     for name in facts.databases.iter().filter(|name| swap::is_restoring(&service.database, name)) {
-        server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name))?;
-        host.progress.note(&format!("dropped the database {name} that a killed restore had left"));
+        match server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name)) {
+            Ok(_) => {
+                host.progress.note(&format!("dropped the database {name} that a killed restore had left"))
+            }
+            // It only takes room. What the user asked for goes on.
+            Err(error) => {
+                host.progress.warn(&format!("the half-restored database {name} cannot be dropped: {error}"))
+            }
+        }
     }
-    Ok(())
 }

@@ -115,7 +115,7 @@ pub struct AppRecord {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// False when only the repository's HEAD was known.
+    /// False when dokku's record of the last deploy and the repository's HEAD did not agree.
     #[serde(default)]
     pub commit_is_certain: bool,
 }

@@ -61,6 +61,11 @@ pub fn compression(version: PgVersion) -> &'static str {
     if version.has_zstd() { "zstd:3" } else { "gzip:1" }
 }
 
+/// The same for a dump that is read once and thrown away.
+pub fn fast_compression(version: PgVersion) -> &'static str {
+    if version.has_zstd() { "zstd:1" } else { "gzip:1" }
+}
+
 /// `pg_dump` before 16 takes only the gzip level.
 fn compression_argument(compression: &str) -> String {
     compression.strip_prefix("gzip:").unwrap_or(compression).to_owned()
@@ -75,12 +80,16 @@ fn connection() -> Vec<String> {
     words(&["--host", "localhost", "--username", SUPERUSER, "--no-password"])
 }
 
+/// Milliseconds that a dump waits for a table that somebody has locked.
+const LOCK_TIMEOUT: &str = "120000";
+
 /// `pg_dump` of one database into the folder `target` (which may exist, empty).
 pub fn dump_command(database: &str, jobs: usize, compression: &str, target: &str) -> Vec<String> {
     let mut command = words(&["pg_dump"]);
     command.extend(connection());
     command.extend(words(&["--format", "directory", "--jobs", &jobs.to_string()]));
     // We make the files durable ourselves, once.
+    command.extend(words(&["--lock-wait-timeout", LOCK_TIMEOUT]));
     command.extend(words(&["--no-sync", "--compress", &compression_argument(compression), "--file", target]));
     command.extend([format!("--dbname={}", connection_string(database))]);
     command
@@ -254,6 +263,11 @@ pub fn explain(stderr: &str) -> Option<String> {
     if let Some(line) = stderr.lines().find(lacking) {
         let name = line.split('"').nth(1).unwrap_or("?");
         return Some(format!("the image lacks the extension {name} that the database uses"));
+    }
+    if find("canceling statement due to statement timeout").is_some() && stderr.contains("LOCK TABLE") {
+        return Some(
+            "a table is locked by another session; see who: select * from pg_stat_activity".to_owned(),
+        );
     }
     if find("No space left on device").is_some() {
         return Some("the disk is full".to_owned());

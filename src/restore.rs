@@ -20,6 +20,7 @@ use crate::lock::{BackupLock, ServiceLock};
 use crate::manifest::{self, Manifest};
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
+use crate::roles;
 use crate::server::Server;
 use crate::swap;
 use crate::units;
@@ -52,6 +53,8 @@ pub struct RestorePlan {
     /// Linked apps: they lose their connections in the swap.
     pub apps: Vec<String>,
     pub stop_apps: bool,
+    /// Roles that the backup knows and the server does not: they are made.
+    pub missing_roles: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -123,7 +126,16 @@ fn decide(
         return refuse(why, format!("the backup was made with the image {}", manifest.server.image));
     }
     check_space(target, manifest)?;
+    let links = target.links()?;
+    let apps = host.dokku.visible_apps(&links)?;
+    if options.stop_apps && apps.len() != links.len() {
+        let why = format!("service {} is linked to apps that you may not stop", target.name);
+        return refuse(why, "restore without --stop-apps, or ask somebody who may".to_owned());
+    }
+    let script = files::read_bounded(&backup.folder.join(crate::layout::ROLES), fill::MAX_ROLES)?;
+    let missing_roles = roles::plan(&String::from_utf8_lossy(&script), &facts.roles).missing;
     Ok(RestorePlan {
+        missing_roles,
         target_version: facts.version_num,
         live_size: found.exists.then_some(facts.size),
         restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
@@ -134,7 +146,7 @@ fn decide(
         } else {
             Vec::new()
         },
-        apps: target.links()?,
+        apps,
         stop_apps: options.stop_apps,
         warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },
         target: target.clone(),
@@ -144,7 +156,8 @@ fn decide(
 
 /// Room for a second database beside the live one, on the disk that holds the server's data.
 fn check_space(target: &Service, manifest: &Manifest) -> Result<()> {
-    let (free, needed) = (files::free_space(target.layout.root())?, manifest.database.size_bytes);
+    let space = files::space(target.layout.root())?;
+    let (free, needed) = (space.free, manifest.database.size_bytes + space.reserve());
     if free >= needed {
         return Ok(());
     }
@@ -183,7 +196,7 @@ pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions)
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
     let found = Target::look(&server, &service.database)?;
-    leftovers::clear_databases(host, &server, service, &found.facts)?;
+    leftovers::clear_databases(host, &server, service, &found.facts);
     let plan = decide(host, service, plan.backup, options, &found)?;
     let toc = manifest::read_toc(&plan.backup.folder)?;
     let _stopped = if plan.stop_apps { Some(StoppedApps::stop(host, &plan.apps)?) } else { None };

@@ -25,7 +25,7 @@ impl SchemaObject {
             }
             _ => comparable(&entry.definition),
         };
-        for part in [&entry.owner, &entry.table_access_method, &entry.copy_statement] {
+        for part in [&entry.owner, &entry.table_access_method, &column_set(&entry.copy_statement)] {
             definition.push('\0');
             definition.push_str(part);
         }
@@ -46,6 +46,17 @@ impl SchemaObject {
             format!("{kind} {}.{}", self.schema, self.name)
         }
     }
+}
+
+/// A COPY statement with its columns sorted: those of a table that inherits come back in another order when its parent
+/// got one later.
+pub fn column_set(copy_statement: &str) -> String {
+    let parts =
+        copy_statement.split_once(" (").and_then(|(table, rest)| Some((table, rest.rsplit_once(") FROM ")?)));
+    let Some((table, (columns, rest))) = parts else { return copy_statement.to_owned() };
+    let mut columns: Vec<&str> = columns.split(", ").collect();
+    columns.sort_unstable();
+    format!("{table} ({}) FROM {rest}", columns.join(", "))
 }
 
 /// Sequence values, which are data, though `pg_dump` keeps them as definitions.

@@ -150,6 +150,7 @@ impl<'a> Server<'a> {
         let why = postgres::explain(&output.stderr).unwrap_or_else(|| output.ending());
         Err(Failure::tool(format!("{tool} failed on {}: {why}", self.service))
             .details(output.last_words(8))
+            .blames_data(postgres::is_about_the_data(&output.stderr))
             .into())
     }
 

@@ -185,7 +185,7 @@ fn check_against_checksums(
             problems.push(Problem::new(&digest.name, "its content changed (the SHA-256 differs)"));
         }
         if let Content::Damaged(why) = &digest.content {
-            problems.push(Problem::new(&digest.name, format!("it cannot be decompressed to its end: {why}")));
+            problems.push(Problem::new(&digest.name, format!("it is damaged: {why}")));
         }
     }
     report.check(
@@ -213,11 +213,14 @@ fn check_archive(
             None
         }
         Ok((toc, expected, found)) => {
-            compare(&expected, &found, "archive", report);
-            if expected.schema != found.schema {
-                report
-                    .problems
-                    .push(Problem::new("schema", "its definitions are not the ones that were fingerprinted"));
+            if expected.method == found.method {
+                compare(&expected, &found, "archive", report);
+                if expected.schema != found.schema {
+                    let what = "its definitions are not the ones that were fingerprinted";
+                    report.problems.push(Problem::new("schema", what));
+                }
+            } else {
+                report.check("archive", "readable to its end (fingerprinted by another method)", Vec::new());
             }
             let stated = &backup.manifest.contents;
             let counts = (stated.tables, stated.rows, stated.sequences, stated.large_objects);
@@ -225,7 +228,7 @@ fn check_archive(
             if counts != held {
                 report.problems.push(Problem::new("manifest", "its counts are not those of the archive"));
             }
-            Some((toc, expected))
+            Some((toc, found))
         }
     }
 }
@@ -312,10 +315,10 @@ fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec
 /// Problems kept in `verified.toml`: enough to know what is wrong.
 const REMEMBERED: usize = 10;
 
-/// Keeps the result, unless a closer look that was good too is on record already.
+/// Keeps the result, unless it is good and a closer look is on record already: that one was good, too, or knows better.
 fn remember(host: &Host<'_>, backup: &Backup, report: &VerifyReport) -> Result<()> {
     let Ok(manifest) = read_manifest_bytes(&backup.folder) else { return Ok(()) };
-    let closer = backup.verified.as_ref().is_some_and(|last| last.good && last.level > report.level);
+    let closer = backup.verified.as_ref().is_some_and(|last| last.level > report.level);
     if report.is_good() && closer {
         return Ok(());
     }

@@ -157,6 +157,9 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
         };
         rows.push(("Apps", format!("{}: {what}", plan.apps.join(", "))));
     }
+    if !plan.missing_roles.is_empty() {
+        rows.push(("Roles to make", plan.missing_roles.join(", ")));
+    }
     for name in &plan.dropped {
         rows.push(("Dropped at the end", format!("{name}, the previous database until now")));
     }

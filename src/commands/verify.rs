@@ -10,6 +10,7 @@ use crate::dokku::Service;
 use crate::error::{Failure, Kind};
 use crate::leftovers;
 use crate::manifest::Level;
+use crate::progress::Progress;
 use crate::ui::table::{self, Align};
 use crate::units;
 use crate::verify::{VerifyReport, verify};
@@ -50,19 +51,33 @@ struct Problem<'a> {
 pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
     let host = app.host();
-    leftovers::clear_drills(&host, &service)?;
+    // The other levels read files only: they work when docker does not.
+    if args.level() == Level::Drill {
+        leftovers::clear_drills(&host, &service)?;
+    }
     let jobs = args.jobs.unwrap_or(host.settings(&service)?.jobs);
     let mut reports = Vec::new();
+    let mut hindered = None;
     for entry in chosen(&service, args)? {
         let report = match &entry {
-            Entry::Whole(backup) => verify(&host, &service, backup, args.level(), jobs)?,
-            Entry::Broken { name, why } => VerifyReport::broken(name, why),
+            Entry::Whole(backup) => verify(&host, &service, backup, args.level(), jobs),
+            Entry::Broken { name, why } => Ok(VerifyReport::broken(name, why)),
             Entry::Pending { .. } | Entry::Deleted { .. } => continue,
         };
-        if args.format == Format::Stdout {
-            show(app, &service, &report);
+        match report {
+            Ok(report) => {
+                if args.format == Format::Stdout {
+                    show(app, &service, &report);
+                }
+                reports.push(report);
+            }
+            // One that cannot be looked at does not keep the others from being looked at.
+            Err(error) if args.all && host.check().is_ok() => {
+                app.ui.warn(&format!("backup {} could not be verified: {error:#}", entry.name()));
+                hindered.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
-        reports.push(report);
     }
     if args.format == Format::Json {
         let views: Vec<Report<'_>> = reports.iter().map(|report| view(&service, report)).collect();
@@ -71,7 +86,8 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
             all => app.ui.json(&all)?,
         }
     }
-    conclude(&service, &reports)
+    conclude(&service, &reports)?;
+    hindered.map_or(Ok(()), Err)
 }
 
 fn chosen(service: &Service, args: &VerifyArgs) -> Result<Vec<Entry>> {

@@ -25,7 +25,7 @@ pub fn create_roles(server: &Server<'_>, backup: &Path, facts: &ServerFacts) -> 
 }
 
 /// More than any server's roles.
-const MAX_ROLES: u64 = 64 * 1024 * 1024;
+pub(super) const MAX_ROLES: u64 = 64 * 1024 * 1024;
 
 /// How often a long restore's size is asked for.
 const SIZE_EVERY: Duration = Duration::from_secs(5);

@@ -153,7 +153,7 @@ impl Service {
 
     /// The name that dokku-postgres gave its database.
     pub fn database(&self) -> String {
-        fs::read_to_string(self.root().join("DATABASE_NAME")).unwrap().trim().to_owned()
+        fs::read_to_string(self.root().join("DATABASE_NAME")).unwrap().trim_end_matches('\n').to_owned()
     }
 
     pub fn container(&self) -> String {
@@ -176,6 +176,8 @@ impl Service {
 
     #[track_caller]
     pub fn sql_in(&self, database: &str, script: &str) -> String {
+        // A bare name with an equals sign would be taken for a connection string.
+        let database = format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"));
         let args = [
             "exec",
             "--interactive",
@@ -188,7 +190,7 @@ impl Service {
             "--tuples-only",
             "--set=ON_ERROR_STOP=1",
             "--dbname",
-            database,
+            &database,
         ];
         let mut child = Command::new("docker")
             .args(args)

@@ -6,4 +6,5 @@ mod bench;
 mod create;
 mod docs;
 mod restore;
+mod roundtrip;
 mod verify;

@@ -89,7 +89,7 @@ fn content_that_was_changed_and_sealed_again_is_found() {
 }
 
 /// Writes `SHA256SUMS` anew, as somebody would who covers a change up.
-fn reseal(service: &Service, id: &str) {
+pub fn reseal(service: &Service, id: &str) {
     let script = "cd \"$1\" && find . -type f ! -name SHA256SUMS ! -name verified.toml -printf '%P\\n' | sort | xargs sha256sum > SHA256SUMS";
     let folder = service.backup(id);
     let sealed = std::process::Command::new("sh").args(["-c", script, "seal"]).arg(folder).status().unwrap();
@@ -114,20 +114,25 @@ fn all_backups_are_verified_and_the_bad_one_is_named() {
 fn an_image_that_is_gone_is_a_plain_sentence() {
     let service = Service::new("image");
     let id = service.create();
-    let manifest = service.backup(&id).join("manifest.toml");
+    claim_image(&service, &id, "postgres:no-such-tag");
+    service
+        .pgbackup("verify", &[&id])
+        .fails(6, "the image postgres:no-such-tag that the backup was made with is not on this server");
+    service.assert_nothing_left();
+}
+
+/// Makes a backup say that it was made with another image.
+pub fn claim_image(service: &Service, id: &str, image: &str) {
+    let manifest = service.backup(id).join("manifest.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let changed: String = text
         .lines()
         .map(|line| match line.split_once(" = ") {
-            Some(("image", _)) => "image = \"postgres:no-such-tag\"\n".to_owned(),
+            Some(("image", _)) => format!("image = \"{image}\"\n"),
             Some(("image_id", _)) => "image_id = \"sha256:0000\"\n".to_owned(),
             _ => format!("{line}\n"),
         })
         .collect();
     fs::write(&manifest, changed).unwrap();
-    reseal(&service, &id);
-    service
-        .pgbackup("verify", &[&id])
-        .fails(6, "the image postgres:no-such-tag that the backup was made with is not on this server");
-    service.assert_nothing_left();
+    reseal(service, id);
 }
