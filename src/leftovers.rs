@@ -86,11 +86,11 @@ pub fn clear_databases(host: &Host<'_>, server: &Server<'_>, service: &Service, 
     for name in facts.databases.iter().filter(|name| swap::is_restoring(&service.database, name)) {
         match server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name)) {
             Ok(_) => {
-                host.progress.note(&format!("dropped the database {name} that a killed restore had left"))
+                host.progress.note(&format!("dropped the database {name} that a killed restore had left"));
             }
             // It only takes room. What the user asked for goes on.
             Err(error) => {
-                host.progress.warn(&format!("the half-restored database {name} cannot be dropped: {error}"))
+                host.progress.warn(&format!("the half-restored database {name} cannot be dropped: {error}"));
             }
         }
     }

@@ -103,7 +103,7 @@ fn all_backups_are_verified_and_the_bad_one_is_named() {
     flip_byte(&service.backup(&first).join("roles.sql"), 5, 1);
     let run = service.pgbackup("verify", &["--all", "--level", "archive"]).fails(3, &first);
     assert!(run.stdout.contains(&format!("{second} of {} is good", service.name)), "{}", run.stdout);
-    service.pgbackup("list", &[]).ok().says("archive FAILED just now");
+    service.pgbackup("list", &[]).ok().says("quick FAILED just now");
     // The newest good one is restored by default, and a known bad one is not taken for it.
     flip_byte(&service.backup(&second).join("roles.sql"), 5, 1);
     service.pgbackup("verify", &[&second, "--level", "quick"]).fails(3, &second);
