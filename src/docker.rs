@@ -1,8 +1,9 @@
 //! The docker command line: the only caller of docker. What runs in the containers is postgres.rs's business.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::error::Failure;
@@ -160,7 +161,8 @@ impl Docker {
     /// Starts a container in the background; it is removed when the guard is dropped.
     pub fn start_detached(&self, job: &JobContainer) -> Result<ContainerGuard> {
         let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
-        let output = self.run(self.run_tool(job, &["--detach"]))?;
+        let running = self.traced(self.run_tool(job, &["--detach"])).start()?;
+        let output = guard.watch(running, || Ok(()))?;
         if output.success() { Ok(guard) } else { Err(start_failure(&output, &job.image)) }
     }
 
@@ -183,7 +185,7 @@ impl Docker {
             tool = tool.arg("--read-only");
         }
         for (host, inside, read_only) in &job.mounts {
-            tool = tool.arg("--volume").arg(mount_argument(host, inside, *read_only));
+            tool = tool.arg("--mount").arg(mount_argument(host, inside, *read_only));
         }
         if let Some(bytes) = job.shm_size {
             tool = tool.arg("--shm-size").arg(bytes.to_string());
@@ -232,9 +234,11 @@ fn with_env<'a>(mut tool: Tool, env: impl Iterator<Item = (&'a str, &'a str)>) -
     tool
 }
 
+/// A folder that is not there must be an error: `--volume` would make it, as root. The argument is read as a line of CSV.
 fn mount_argument(host: &Path, inside: &str, read_only: bool) -> String {
-    let mode = if read_only { ":ro" } else { "" };
-    format!("{}:{inside}{mode}", host.display())
+    let mode = if read_only { ",readonly" } else { "" };
+    let source = host.display().to_string().replace('"', "\"\"");
+    format!("type=bind,\"source={source}\",target={inside}{mode}")
 }
 
 /// docker's own failure, as opposed to that of what it runs.
@@ -273,13 +277,9 @@ pub struct RunningJob {
 
 impl RunningJob {
     /// Waits for the command's end. When `tick` fails, the container is removed before this returns.
-    pub fn wait(self, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
+    pub fn wait(self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
         let RunningJob { running, guard } = self;
-        let interrupt = guard.docker.interrupt.clone();
-        let output = running.wait(|| {
-            interrupt.check()?;
-            tick()
-        })?;
+        let output = guard.watch(running, tick)?;
         // `--rm` has removed it; but docker may have died on the way.
         if output.status.code().is_some_and(|code| code != 125) {
             guard.disarm();
@@ -287,6 +287,9 @@ impl RunningJob {
         Ok(output)
     }
 }
+
+/// How long docker may take to make a container that is not wanted any more.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Removes its container when dropped: on failure, on interrupt, on panic.
 #[derive(Debug)]
@@ -302,6 +305,33 @@ impl ContainerGuard {
 
     fn disarm(mut self) {
         self.name.clear();
+    }
+
+    /// Waits for the end of the docker command that started the container. When `tick` fails or the run is interrupted,
+    /// the container is removed.
+    ///
+    /// docker's command is then left to come to its end: killed while it makes the container, it would leave one that
+    /// was not there yet to be removed.
+    fn watch(&self, running: Running, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let mut stopping: Option<(anyhow::Error, Instant)> = None;
+        let ended = running.wait(|| {
+            if let Some((_, since)) = &stopping {
+                if since.elapsed() > STOP_LIMIT {
+                    bail!("docker does not come to an end");
+                }
+            } else if let Err(error) = self.docker.interrupt.check().map_err(Into::into).and_then(|()| tick())
+            {
+                stopping = Some((error, Instant::now()));
+            }
+            if stopping.is_some() {
+                let _ = self.docker.remove(&self.name);
+            }
+            Ok(())
+        });
+        match stopping {
+            Some((error, _)) => Err(error),
+            None => ended,
+        }
     }
 }
 

@@ -53,9 +53,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Of this process alone: two runs may write the same file at once.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.new"))
+    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
@@ -165,7 +166,11 @@ fn collect_files(folder: &Path, prefix: &str, found: &mut Vec<(String, u64)>) ->
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { bail!("a file name that is not UTF-8: {}", name.display()) };
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            // Gone again: another run's file that was being written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
         if metadata.is_dir() {
             collect_files(&entry.path(), &format!("{prefix}{name}/"), found)?;
         } else if metadata.is_file() {

@@ -26,6 +26,11 @@ pub const VERIFIED: &str = "verified.toml";
 pub const PENDING_PREFIX: &str = ".pending-";
 pub const DELETED_PREFIX: &str = ".deleted-";
 
+/// Whether a file of a backup is the record of its verification, or one that is being written.
+pub fn is_verification(name: &str) -> bool {
+    name.strip_prefix('.').unwrap_or(name).starts_with(VERIFIED)
+}
+
 /// The folders that belong to the whole server.
 #[derive(Debug, Clone)]
 pub struct Layout {

@@ -7,11 +7,12 @@ use std::fs;
 use anyhow::Result;
 
 use crate::backup_id::BackupId;
-use crate::catalog::{self, Entry};
+use crate::catalog::{self, Backup, Entry};
 use crate::docker::Leftover;
 use crate::dokku::Service;
 use crate::files;
 use crate::host::Host;
+use crate::layout;
 use crate::lock::{BackupLock, ServiceLock};
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::server::Server;
@@ -22,13 +23,13 @@ pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<
     clear_containers(host, service, |_| true)?;
     for entry in catalog::list(&service.layout)? {
         let (folder, what) = match &entry {
-            Entry::Pending { name } => {
-                (layout_name(crate::layout::PENDING_PREFIX, name), "unfinished backup")
+            Entry::Pending { name } => (layout_name(layout::PENDING_PREFIX, name), "unfinished backup"),
+            Entry::Deleted { name } => (layout_name(layout::DELETED_PREFIX, name), "half-removed backup"),
+            Entry::Whole(backup) => {
+                clear_records(host, backup)?;
+                continue;
             }
-            Entry::Deleted { name } => {
-                (layout_name(crate::layout::DELETED_PREFIX, name), "half-removed backup")
-            }
-            Entry::Whole(_) | Entry::Broken { .. } => continue,
+            Entry::Broken { .. } => continue,
         };
         files::remove_tree(&service.layout.backups().join(folder))?;
         host.progress.note(&format!("removed the {what} {} that a killed run had left", entry.name()));
@@ -51,6 +52,23 @@ fn clear_containers(host: &Host<'_>, service: &Service, is_ours: impl Fn(&Leftov
             host.docker.remove(&container.name)?;
             host.progress
                 .note(&format!("removed the container {} that a killed run had left", container.name));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is left of a verification's record that was being written.
+fn clear_records(host: &Host<'_>, backup: &Backup) -> Result<()> {
+    let Ok(entries) = fs::read_dir(&backup.folder) else { return Ok(()) };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| name.starts_with('.') && layout::is_verification(name)) {
+        // Whoever verifies it holds the backup.
+        if BackupLock::exclusive(&backup.folder)?.is_some() {
+            files::remove_tree(&backup.folder.join(name))?;
+            host.progress.note(&format!(
+                "removed the unfinished verification of {} that a killed run had left",
+                backup.id
+            ));
         }
     }
     Ok(())

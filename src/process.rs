@@ -15,6 +15,8 @@ use crate::interrupt::Interrupt;
 
 /// Characters of a line of stderr that are worth showing.
 const LONGEST_LINE: usize = 300;
+/// The exit status of a shell and of docker for a program that got a SIGKILL.
+const KILLED: i32 = 137;
 /// How much of a tool's stderr is kept for the error message.
 const STDERR_TAIL: usize = 64 * 1024;
 /// More output than any of our questions has: a limit so that a broken tool cannot fill the memory.
@@ -44,9 +46,12 @@ impl Output {
         self.status.success()
     }
 
-    /// "exit status 3" or "signal: 9 (SIGKILL)".
+    /// "exit status 3", "signal: 9 (SIGKILL)", or what the latter is when docker tells of it.
     pub fn ending(&self) -> String {
-        self.status.to_string()
+        match self.status.code() {
+            Some(KILLED) => "it was killed (did the server run out of memory?)".to_owned(),
+            _ => self.status.to_string(),
+        }
     }
 
     /// The last lines of stderr that are not empty, oldest first.

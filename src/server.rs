@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,8 @@ use crate::pg_version::PgVersion;
 use crate::postgres::{self, ServerFacts};
 use crate::process::Output;
 
+/// How long a server that is being restarted is waited for, by those who clean up.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds until a connection attempt is given up.
 const CONNECT_TIMEOUT: &str = "20";
 /// Below this, parallel index builds run out of `/dev/shm`.
@@ -110,6 +113,18 @@ impl<'a> Server<'a> {
     /// The same for cleaning up: not stopped by an interrupt.
     pub fn execute_always(&self, database: &str, script: &str) -> Result<Vec<u8>> {
         self.checked("psql", self.exec(&postgres::psql_command(database), script, true)?)
+    }
+
+    /// Tries again for a while what only a server that is being restarted can make fail: for cleaning up.
+    pub fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            let result = attempt();
+            if result.is_ok() || started.elapsed() > PATIENCE {
+                return result;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Asks a question whose answer is one JSON value.

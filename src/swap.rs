@@ -3,7 +3,7 @@
 //! `ALTER DATABASE … RENAME` takes an exclusive lock on the database first, which makes new connections wait, and then
 //! waits up to five seconds for the sessions that are still there (Postgres, `RenameDatabase` and
 //! `CountOtherDBBackends`). So the transaction with both renames is itself the fence; a second session beside it ends
-//! the remaining sessions as soon as the lock is held. Nothing is ever set that somebody would have to set back: when
+//! the remaining sessions as soon as the lock is asked for. Nothing is ever set that somebody would have to set back: when
 //! either session dies, the transaction is undone and the live database is as it was.
 
 use anyhow::Result;
@@ -73,6 +73,7 @@ fn is_marked(live: &str, mark: &str, name: &str) -> bool {
 
 /// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction.
 pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<()> {
+    refuse_prepared_transactions(server, &[live, incoming])?;
     let fence = format!("pgbackup fence {}", std::process::id());
     std::thread::scope(|scope| {
         let evictor = scope
@@ -81,17 +82,23 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
             server.execute_always(MAINTENANCE_DATABASE, &rename_script(live, incoming, kept, &fence));
         let evicted = evictor.join();
         if let Err(error) = renamed {
-            // The connection may have broken after the commit: the server knows.
-            if exists(server, kept).unwrap_or(false) {
-                return Ok(());
-            }
             let reason = match evicted {
                 Ok(Err(eviction)) => format!("{error} (and ending its sessions: {eviction})"),
                 _ => error.to_string(),
             };
-            return Err(Failure::tool(format!("the databases could not be swapped: {reason}"))
-                .hint("the live database is as it was; try the same command again")
-                .into());
+            let failure = Failure::tool(format!("the databases could not be swapped: {reason}"));
+            // The connection may have broken after the commit: the server knows.
+            return match exists(server, kept) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    Err(failure.hint("the live database is as it was; try the same command again").into())
+                }
+                Err(_) => Err(failure
+                    .hint(format!(
+                        "the server does not answer: when it does, {kept} is there if they were swapped"
+                    ))
+                    .into()),
+            };
         }
         Ok(())
     })
@@ -103,25 +110,56 @@ pub fn rename(server: &Server<'_>, from: &str, to: &str) -> Result<()> {
     server.execute_always(MAINTENANCE_DATABASE, &script).map(drop)
 }
 
+/// They belong to no session that could be ended, and the rename would keep everybody out while it waits for them.
+fn refuse_prepared_transactions(server: &Server<'_>, databases: &[&str]) -> Result<()> {
+    let names: Vec<String> = databases.iter().map(|name| literal(name)).collect();
+    let question = format!(
+        "select coalesce(json_agg(database || ' has ' || gid), '[]') from pg_prepared_xacts where database in ({});\n",
+        names.join(", ")
+    );
+    let found: Vec<String> = parse_answer(&server.execute_always(MAINTENANCE_DATABASE, &question)?)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused("prepared transactions block the swap")
+        .details(found)
+        .hint("end them first, each in its database: commit prepared '…' or rollback prepared '…'")
+        .into())
+}
+
+/// Asked for a while: a server that broke off the rename may be starting again.
 fn exists(server: &Server<'_>, name: &str) -> Result<bool> {
+    Server::patiently(|| ask_whether_it_exists(server, name))
+}
+
+fn ask_whether_it_exists(server: &Server<'_>, name: &str) -> Result<bool> {
     let question =
         format!("select to_json(exists(select from pg_database where datname = {}));\n", literal(name));
     parse_answer(&server.execute_always(MAINTENANCE_DATABASE, &question)?)
 }
 
+/// The renaming session's `application_name`, by which the evictor knows it.
+fn renamer_name(fence: &str) -> String {
+    format!("{fence} rename")
+}
+
 /// Waits for the evictor, then renames both or neither.
+///
+/// While it waits for its locks nobody can connect, so it does not wait long: sessions of other databases may hold them,
+/// too, and those are not ended.
 fn rename_script(live: &str, incoming: &str, kept: &str, fence: &str) -> String {
     let (live, incoming, kept) = (identifier(live), identifier(incoming), identifier(kept));
-    let fence = literal(fence);
+    let (fence, renamer) = (literal(fence), literal(&renamer_name(fence)));
     let wait = anonymous_block(&format!(
         "begin for i in 1..500 loop
   perform pg_stat_clear_snapshot();
-  exit when exists (select from pg_stat_activity where application_name = {fence});
+  if exists (select from pg_stat_activity where application_name = {fence}) then return; end if;
   perform pg_sleep(0.01);
-end loop; end"
+end loop; raise exception 'the session that ends the other ones did not come'; end"
     ));
     format!(
-        "{wait}set lock_timeout = '30s';
+        "set application_name = {renamer};
+{wait}set lock_timeout = '5s';
 begin;
 alter database {live} rename to {kept};
 alter database {incoming} rename to {live};
@@ -130,18 +168,25 @@ commit;
     )
 }
 
-/// Ends the sessions of both databases while the rename holds its lock, until the names have changed.
+/// Ends the sessions of both databases from when the rename asks for its lock until it is done or has failed.
+///
+/// It need not have the lock yet: new connections queue up behind its request, and a session that holds a weaker lock on
+/// the database in an open transaction is one of those that stand in its way.
 fn eviction_script(live: &str, incoming: &str, fence: &str) -> String {
-    let (live, incoming, fence) = (literal(live), literal(incoming), literal(fence));
+    let (live, incoming) = (literal(live), literal(incoming));
+    let (fence, renamer) = (literal(fence), literal(&renamer_name(fence)));
     let block = anonymous_block(&format!(
-        "declare live oid; incoming oid; begin
+        "declare live oid; incoming oid; renamer int; seen bool := false; begin
   select oid into live from pg_database where datname = {live};
   select oid into incoming from pg_database where datname = {incoming};
   for i in 1..8000 loop
     perform pg_stat_clear_snapshot();
+    select pid into renamer from pg_stat_activity where application_name = {renamer};
+    exit when renamer is null and (seen or i > 1000);
+    seen := seen or renamer is not null;
     exit when not exists (select from pg_database where oid = live and datname = {live});
     if exists (select from pg_locks where locktype = 'object' and classid = 'pg_database'::regclass
-        and objid in (live, incoming) and mode = 'AccessExclusiveLock' and granted) then
+        and objid in (live, incoming) and mode = 'AccessExclusiveLock' and pid = renamer) then
       perform pg_terminate_backend(pid) from pg_stat_activity where datid in (live, incoming);
     end if;
     perform pg_sleep(0.005);

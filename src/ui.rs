@@ -2,8 +2,6 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
-#![expect(clippy::print_stderr, reason = "this file prints")]
-
 pub mod table;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -13,10 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::error::{self, Failure, Kind};
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::units;
 
@@ -75,6 +76,11 @@ impl Ui {
         self.result(&text.join("\n"));
     }
 
+    /// Something that is wrong, among results: ` !     text`.
+    pub fn problem(&self, text: &str) {
+        self.result(&format!(" !     {}", one_line(text)));
+    }
+
     /// A line on stdout. A reader that went away (`| head`) is no failure of ours.
     pub fn result(&self, text: &str) {
         let _ = writeln!(io::stdout(), "{}", printable(text));
@@ -96,16 +102,16 @@ impl Ui {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// What goes wrong: one sentence, a tool's own words, a hint.
+    /// What goes wrong: one sentence, a tool's own words, a hint. Perhaps nobody is there to read it.
     pub fn failure(&self, error: &anyhow::Error) {
         self.clear_bar();
-        eprintln!(" !     {}", printable(&format!("{error:#}")));
+        let _ = writeln!(io::stderr(), " !     {}", printable(&one_line(&format!("{error:#}"))));
         let Some(failure) = error::failure_in(error) else { return };
         for line in &failure.details {
-            eprintln!("         {}", printable(line));
+            let _ = writeln!(io::stderr(), "         {}", printable(&one_line(line)));
         }
         if let Some(hint) = &failure.hint {
-            eprintln!("       {}", printable(hint));
+            let _ = writeln!(io::stderr(), "       {}", printable(hint));
         }
     }
 
@@ -130,25 +136,29 @@ impl Ui {
         // dokku reads ssh's command line with xargs, which runs echo: that answers --help and --version itself.
         let what =
             if text.contains("/bin/echo") { &["flags like --help do not come through ssh"] } else { what };
-        eprintln!(" !     {}", printable(what.join(" ").trim_start_matches("error: ")));
+        let _ = writeln!(io::stderr(), " !     {}", printable(what.join(" ").trim_start_matches("error: ")));
         for line in usage {
-            eprintln!("       {}", printable(line));
+            let _ = writeln!(io::stderr(), "       {}", printable(line));
         }
-        eprintln!("       See the commands and their flags with: dokku pgbackup:help [<command>]");
+        let _ = writeln!(
+            io::stderr(),
+            "       See the commands and their flags with: dokku pgbackup:help [<command>]"
+        );
         ExitCode::from(Kind::Usage.exit_code())
     }
 
     /// Asks to type `word`, as dokku's own destructive commands do. `--force` answers for the user.
-    pub fn confirm(&self, warning: &str, word: &str) -> Result<()> {
+    pub fn confirm(&self, warning: &str, word: &str, interrupt: &Interrupt) -> Result<()> {
         if self.force {
             return Ok(());
         }
-        eprintln!(" !     {}", printable(warning));
-        eprintln!(" !     To proceed, type \"{word}\"");
-        eprint!("> ");
+        let _ = writeln!(io::stderr(), " !     {}", printable(warning));
+        let _ = writeln!(io::stderr(), " !     To proceed, type \"{word}\"");
+        let _ = write!(io::stderr(), "> ");
+        await_input(interrupt)?;
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line)? == 0 {
-            eprintln!();
+            let _ = writeln!(io::stderr());
         }
         if line.trim() == word {
             return Ok(());
@@ -241,6 +251,21 @@ fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
             format!("{} of about {}, {rate_text}, about {left} left", units::bytes(done), units::bytes(total))
         }
         _ => format!("{}, {rate_text}", units::bytes(done)),
+    }
+}
+
+/// Waits until there is something on stdin, or its end. A plain read would not notice a Ctrl-C: the signal is caught.
+fn await_input(interrupt: &Interrupt) -> Result<()> {
+    let stdin = rustix::stdio::stdin();
+    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    loop {
+        interrupt.check()?;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -155,9 +155,7 @@ fn check_against_checksums(
             return Ok(Vec::new());
         }
     };
-    present.retain(|(name, _)| {
-        name != layout::CHECKSUMS && !name.starts_with(layout::VERIFIED) && name != ".verified.toml.new"
-    });
+    present.retain(|(name, _)| name != layout::CHECKSUMS && !layout::is_verification(name));
     let names: BTreeSet<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
     let expected: BTreeMap<&str, &str> =
         sums.iter().map(|sum| (sum.name.as_str(), sum.sha256.as_str())).collect();

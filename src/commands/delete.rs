@@ -22,6 +22,7 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
     app.ui.confirm(
         &format!("{what} of {} is going to be deleted for good", service.name),
         service.name.as_str(),
+        app.docker.interrupt(),
     )?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
     leftovers::clear(&app.host(), &service, &lock)?;

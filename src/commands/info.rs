@@ -43,7 +43,7 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
         rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
     app.ui.details(&table::report(&rows));
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
-        app.ui.result(&format!(" !     {problem}"));
+        app.ui.problem(problem);
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
     app.ui.details(&table::lines(&ALIGN, &rows));
     for entry in entries {
         if let Some((status, problem)) = trouble(entry, service.name.as_str()) {
-            app.ui.result(&format!(" !     {} is {status}: {problem}", entry.name()));
+            app.ui.problem(&format!("{} is {status}: {problem}", entry.name()));
         }
     }
 }

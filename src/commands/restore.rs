@@ -79,7 +79,7 @@ pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
         return Ok(());
     }
     let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
-    app.ui.confirm(&warning, target.name.as_str())?;
+    app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
     let report = run_restore(&host, plan, &options)?;
     match args.format {
         Format::Json => app.ui.json(&view(&report.plan, Some(&report))),
@@ -165,7 +165,7 @@ fn show_plan(app: &App<'_>, plan: &RestorePlan) {
     }
     app.ui.heading(&format!("Restore into {target}"));
     app.ui.details(&table::report(&rows));
-    plan.warnings.iter().for_each(|warning| app.ui.result(&format!(" !     {warning}")));
+    plan.warnings.iter().for_each(|warning| app.ui.problem(warning));
 }
 
 fn show_report(app: &App<'_>, report: &RestoreReport) {

@@ -186,7 +186,7 @@ fn show(app: &App<'_>, service: &Service, report: &VerifyReport) {
         }
     }
     for problem in &report.problems {
-        app.ui.result(&format!(" !     {problem}"));
+        app.ui.problem(&problem.to_string());
     }
     if app.ui.is_quiet() {
         return;

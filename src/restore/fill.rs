@@ -81,8 +81,10 @@ pub struct NewDatabase<'a> {
 impl<'a> NewDatabase<'a> {
     /// Makes it by `statement`.
     pub fn create(server: &'a Server<'a>, name: &str, version: PgVersion, statement: &str) -> Result<Self> {
-        server.execute(MAINTENANCE_DATABASE, statement)?;
-        Ok(NewDatabase { server, name: name.to_owned(), version })
+        let made = NewDatabase { server, name: name.to_owned(), version };
+        // Not stopped half-way: the server would go on making what nobody drops then.
+        server.execute_always(MAINTENANCE_DATABASE, statement)?;
+        Ok(made)
     }
 
     pub fn keep(mut self) {
@@ -95,7 +97,7 @@ impl Drop for NewDatabase<'_> {
         if !self.name.is_empty() {
             // What cannot be dropped now is named and dropped by the next run.
             let script = postgres::drop_database(self.version, &self.name);
-            let _ = self.server.execute_always(MAINTENANCE_DATABASE, &script);
+            let _ = Server::patiently(|| self.server.execute_always(MAINTENANCE_DATABASE, &script));
         }
     }
 }

@@ -162,12 +162,14 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
     let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
     server.execute(&scratch_database, &copy_script(&plan))?;
+    let copies = Copies { server: &server, plan: &plan, wanted: false };
     move_schema(host, &server, &plan, &work, &scratch_database)?;
     let found = count_copies(&server, &plan)?;
     if found != rows {
         let message = format!("the copied tables hold {found:?} rows, the backup {rows:?}");
         return Err(Failure::new(crate::error::Kind::Difference, message).into());
     }
+    copies.keep();
     Ok(TablesReport { rows: found, duration: started.elapsed(), plan })
 }
 
@@ -287,7 +289,32 @@ fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {
             format!("(select count(*) from {}.{})", identifier(&plan.schema), identifier(&table.copy))
         })
         .collect();
-    server.query(&plan.target.database, &format!("select json_build_array({});\n", counts.join(", ")))
+    let question = format!("select json_build_array({});\n", counts.join(", "));
+    // Not to be interrupted: the copies are there, and "undone" would be said of them.
+    postgres::parse_answer(&server.execute_always(&plan.target.database, &question)?)
+}
+
+/// The new schema in the live database, which is dropped unless it is kept: who interrupts `pg_restore` cannot know
+/// whether it had come to its commit.
+struct Copies<'a> {
+    server: &'a Server<'a>,
+    plan: &'a TablesPlan,
+    wanted: bool,
+}
+
+impl Copies<'_> {
+    fn keep(mut self) {
+        self.wanted = true;
+    }
+}
+
+impl Drop for Copies<'_> {
+    fn drop(&mut self) {
+        if !self.wanted {
+            let script = format!("drop schema if exists {} cascade;\n", identifier(&self.plan.schema));
+            let _ = Server::patiently(|| self.server.execute_always(&self.plan.target.database, &script));
+        }
+    }
 }
 
 /// Hard links to the dump's files, so that they can be mounted together with the list.

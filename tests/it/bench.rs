@@ -57,11 +57,14 @@ impl Run {
     }
 }
 
-/// The stand-in's folder, made and furnished once for each test process.
+/// The stand-in's folder, made and furnished once for each test process. Test processes that run side by side need
+/// one each: `PGBACKUP_TEST_WORLD`.
 pub fn world() -> &'static Path {
     static WORLD: OnceLock<PathBuf> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let root = PathBuf::from("/var/tmp/pgbackup-tests");
+        let root =
+            std::env::var_os("PGBACKUP_TEST_WORLD").unwrap_or_else(|| "/var/tmp/pgbackup-tests".into());
+        let root = PathBuf::from(root);
         // The first command of root makes the world.
         let made = support("dokku").env("DOKKU_STANDIN_ROOT", &root).arg("apps:list").output().unwrap();
         assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
@@ -109,11 +112,16 @@ pub fn dokku(args: &[&str]) -> Run {
     Run::of(format!("dokku {}", args.join(" ")), &dokku_command(args).output().unwrap())
 }
 
+/// `ssh dokku@host <line>`, not yet run.
+pub fn ssh_command(line: &str) -> Command {
+    let mut command = support("dokku-ssh");
+    command.env("DOKKU_STANDIN_ROOT", world()).arg(line).stdin(Stdio::null());
+    command
+}
+
 /// Runs `ssh dokku@host <line>`.
 pub fn ssh(line: &str) -> Run {
-    let output =
-        support("dokku-ssh").env("DOKKU_STANDIN_ROOT", world()).arg(line).stdin(Stdio::null()).output();
-    Run::of(format!("ssh dokku@host {line}"), &output.unwrap())
+    Run::of(format!("ssh dokku@host {line}"), &ssh_command(line).output().unwrap())
 }
 
 pub fn docker(args: &[&str]) -> Run {
@@ -181,6 +189,7 @@ impl Service {
         let args = [
             "exec",
             "--interactive",
+            "--env=PGOPTIONS=-c idle_session_timeout=0",
             &self.container(),
             "psql",
             "--username=postgres",

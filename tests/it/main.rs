@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod bench;
+mod crash;
 mod create;
 mod docs;
+mod outage;
 mod restore;
 mod roundtrip;
+mod session;
+mod started;
 mod verify;

@@ -1,0 +1,115 @@
+//! What happens to a run from outside: kill -9, signals, containers that die, other runs, a full disk. Afterwards the
+//! live database is as it was, no unfinished thing is taken for good, and nothing is left that the next run can't clear.
+
+mod asked;
+mod full_disk;
+mod killed;
+mod side_by_side;
+mod struck;
+
+use std::fs;
+
+use crate::bench::{Run, Service, docker};
+use crate::session::Session;
+use crate::started::{Started, until};
+
+/// A table that takes a tenth of a second for each row when it is restored; it is dumped as quickly as any.
+fn fill_slowly(service: &Service, rows: u32) {
+    service.fill();
+    service.sql(&format!(
+        "create function slow() returns boolean language plpgsql as 'begin return true; end';
+create table snail (id int, check (slow()));
+insert into snail select generate_series(1, {rows});
+create or replace function slow() returns boolean language plpgsql as 'begin perform pg_sleep(0.1); return true; end';"
+    ));
+}
+
+/// As long as it lives, a dump of the service waits at its first table.
+fn hold_dumps(service: &Service) -> Session {
+    Session::that_did(service, "begin; lock table cows in access exclusive mode")
+}
+
+/// A run that is at a point where it stays for long enough.
+fn in_the_middle(service: &Service, command: &str) -> Started {
+    match command {
+        "create" => {
+            let run = Started::pgbackup(service, "create", &[]);
+            until("pg_dump runs", || has_container(service, ".dump"));
+            run
+        }
+        "verify" => {
+            let mut run = Started::pgbackup(service, "verify", &[]);
+            run.until_it_says("Restoring into it");
+            until("pg_restore runs", || has_container(service, ".restore"));
+            run
+        }
+        _ => {
+            let mut run = Started::pgbackup(service, command, &["--force"]);
+            run.until_it_says("Restoring into the new database");
+            until("pg_restore runs", || has_container(service, ".restore"));
+            run
+        }
+    }
+}
+
+/// The names of pgbackup's containers that run for a service.
+fn containers(service: &Service) -> Vec<String> {
+    let label = format!("label=com.dokku.pgbackup.service={}", service.name);
+    let run = docker(&["ps", "--filter", &label, "--format", "{{.Names}}"]).ok();
+    run.stdout.lines().map(str::to_owned).collect()
+}
+
+fn has_container(service: &Service, ending: &str) -> bool {
+    containers(service).iter().any(|name| name.ends_with(ending))
+}
+
+/// The one of them whose name ends like this.
+#[track_caller]
+fn container(service: &Service, ending: &str) -> String {
+    let names = containers(service);
+    names
+        .iter()
+        .find(|name| name.ends_with(ending))
+        .unwrap_or_else(|| panic!("no {ending} among {names:?}"))
+        .clone()
+}
+
+/// Whether a container is a drill's throwaway server.
+fn is_drill(name: &str) -> bool {
+    name.rsplit('.').next() == Some("drill")
+}
+
+/// What a run that was not allowed to clean up may have left, by the names it is told under.
+fn leftovers(service: &Service) -> Vec<String> {
+    let names = |folder: &str| {
+        let entries =
+            fs::read_dir(service.root().join("pgbackup").join(folder)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    let hidden = names("backups").into_iter().filter_map(|name| {
+        let id = name.strip_prefix(".pending-").or_else(|| name.strip_prefix(".deleted-"));
+        id.map(str::to_owned)
+    });
+    let databases = service.databases().into_iter().filter(|name| name.contains("_restoring_"));
+    // The others may come to their end on their own.
+    let servers = containers(service).into_iter().filter(|name| is_drill(name));
+    hidden.chain(names("drills")).chain(databases).chain(servers).collect()
+}
+
+/// The live database has its name, its rows and takes new ones; what is listed as good is whole.
+#[track_caller]
+fn assert_sound(service: &Service) -> Run {
+    assert!(service.databases().contains(&service.database()), "{:?}", service.databases());
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    assert_eq!(service.sql("insert into farmers (name) values ('new') returning name"), "new");
+    let entries = fs::read_dir(service.backups()).unwrap().flatten();
+    let folders = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut whole: Vec<String> = folders.filter(|name| !name.starts_with('.')).collect();
+    whole.sort();
+    let listed = service.pgbackup("list", &["--format", "json"]).ok().json();
+    let good = listed.as_array().unwrap().iter().filter(|entry| entry["status"] == "good");
+    let mut good: Vec<&str> = good.map(|entry| entry["id"].as_str().unwrap()).collect();
+    good.sort_unstable();
+    assert_eq!(good, whole, "{listed}");
+    service.pgbackup("verify", &["--all", "--level", "archive"]).ok()
+}

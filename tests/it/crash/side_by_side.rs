@@ -1,0 +1,106 @@
+//! Two runs at once on one service: one writer at a time, readers beside it, and nobody clears what a living run needs.
+
+use rustix::process::Signal;
+
+use super::{assert_sound, container, containers, fill_slowly, hold_dumps, in_the_middle, leftovers};
+use crate::bench::{Run, Service};
+use crate::started::{Started, until};
+
+#[test]
+fn the_second_writer_is_told_who_is_at_work_and_the_first_one_goes_on() {
+    let service = Service::new("busy");
+    service.fill();
+    let id = service.create();
+    let mut held = hold_dumps(&service);
+    let mut first = in_the_middle(&service, "create");
+    let holder = format!("pgbackup:create (process {}) has it", first.process().unwrap().as_raw_nonzero());
+    let busy = |run: Run| run.fails(4, &holder);
+    busy(service.pgbackup("create", &[]));
+    busy(service.pgbackup("undo", &[]));
+    busy(service.pgbackup("delete", &[&id, "--force"]));
+    busy(service.pgbackup("restore", &["--table", "cows"]));
+    busy(service.pgbackup("restore", &["--force"]));
+    held.run("commit");
+    first.end().ok();
+    assert_eq!(service.pgbackup("list", &["--format", "json"]).ok().json().as_array().unwrap().len(), 2);
+    service.assert_nothing_left();
+}
+
+#[test]
+fn two_creates_at_the_same_instant_make_one_backup_or_two() {
+    let service = Service::new("instant");
+    service.fill();
+    for _ in 0..4 {
+        let runs = [(); 3].map(|()| Started::pgbackup(&service, "create", &[]));
+        let codes = runs.map(|run| run.end().code);
+        assert!(codes.contains(&0) && codes.iter().all(|code| [0, 4].contains(code)), "{codes:?}");
+    }
+    service.assert_nothing_left();
+    assert_sound(&service);
+}
+
+#[test]
+fn a_backup_is_not_deleted_while_it_is_verified_and_others_may_be_made() {
+    let service = Service::new("beside");
+    fill_slowly(&service, 60);
+    let id = service.create();
+    let drill = in_the_middle(&service, "verify");
+    service.pgbackup("delete", &[&id, "--force"]).fails(4, "is being verified or restored now");
+    service.create();
+    assert_eq!(containers(&service).len(), 2, "the drill's containers are not taken for leftovers");
+    drill.end().ok().says("is good");
+    service.pgbackup("delete", &[&id, "--force"]).ok();
+    service.assert_nothing_left();
+}
+
+#[test]
+fn two_drills_of_one_backup_do_not_disturb_each_other() {
+    let service = Service::new("drills");
+    fill_slowly(&service, 40);
+    service.create();
+    let runs = [(); 2].map(|()| Started::pgbackup(&service, "verify", &[]));
+    for run in runs {
+        run.end().ok().says("is good");
+    }
+    service.assert_nothing_left();
+}
+
+#[test]
+fn a_dead_drill_is_cleared_beside_a_living_one() {
+    let service = Service::new("dead");
+    fill_slowly(&service, 60);
+    service.create();
+    let mut dead = in_the_middle(&service, "verify");
+    let orphans = [container(&service, ".drill"), container(&service, ".restore")];
+    let scratch = leftovers(&service).into_iter().find(|name| !name.starts_with("pgbackup.")).unwrap();
+    assert!(dead.signal(Signal::KILL));
+    assert_eq!(dead.end().code, 137);
+    assert_eq!(containers(&service).len(), 2, "nobody could clear them yet");
+    // The next verify clears them and is itself left alone by a create.
+    let living = in_the_middle(&service, "verify");
+    let left = containers(&service);
+    assert!(left.len() == 2 && orphans.iter().all(|orphan| !left.contains(orphan)), "{left:?}");
+    service.create();
+    assert_eq!(containers(&service), left);
+    let ended = living.end().ok();
+    for name in [&orphans[0], &scratch] {
+        assert!(ended.stderr.contains(name.as_str()), "{name} is not told of in\n{}", ended.stderr);
+    }
+    service.assert_nothing_left();
+}
+
+#[test]
+fn what_was_restored_meanwhile_is_what_a_drill_was_of() {
+    let service = Service::new("swapped");
+    fill_slowly(&service, 30);
+    service.create();
+    let drill = in_the_middle(&service, "verify");
+    let restore = Started::pgbackup(&service, "restore", &["--force"]);
+    until("both restore at once", || {
+        containers(&service).iter().filter(|name| name.ends_with(".restore")).count() == 2
+    });
+    drill.end().ok();
+    restore.end().ok();
+    service.assert_nothing_left();
+    assert_sound(&service);
+}

@@ -1,0 +1,94 @@
+//! Containers that die under a run: the sidecar, the throwaway server, the Postgres server itself.
+
+use super::{assert_sound, container, fill_slowly, hold_dumps, in_the_middle};
+use crate::bench::{Service, docker};
+use crate::started::until;
+
+/// Slow to restore, with a good backup.
+fn slow_service(label: &str) -> Service {
+    let service = Service::new(label);
+    fill_slowly(&service, 600);
+    service.create();
+    service
+}
+
+fn await_server(service: &Service) {
+    let question = [
+        "exec",
+        &service.container(),
+        "psql",
+        "--host=localhost",
+        "--username=postgres",
+        "--command=select 1",
+    ];
+    let password =
+        format!("PGPASSWORD={}", std::fs::read_to_string(service.root().join("PASSWORD")).unwrap().trim());
+    let args = [&["exec", "--env", &password], &question[1..]].concat();
+    until("the server answers again", || docker(&args).code == 0);
+}
+
+fn assert_untouched(service: &Service) {
+    service.assert_nothing_left();
+    assert_sound(service);
+    assert_eq!(service.databases(), [service.database()]);
+}
+
+#[test]
+fn a_killed_sidecar_is_a_tool_that_failed() {
+    let service = slow_service("sidecar");
+    let held = hold_dumps(&service);
+    let run = in_the_middle(&service, "create");
+    docker(&["kill", &container(&service, ".dump")]).ok();
+    run.end().fails(7, "pg_dump failed");
+    service.assert_nothing_left();
+    drop(held);
+    let run = in_the_middle(&service, "restore");
+    docker(&["kill", &container(&service, ".restore")]).ok();
+    run.end().fails(7, "pg_restore failed on");
+    assert_untouched(&service);
+    service.create();
+}
+
+/// Memory that ran out says nothing about the backup.
+#[test]
+fn a_drill_whose_containers_are_killed_does_not_call_the_backup_bad() {
+    let service = slow_service("drill");
+    for victim in [".restore", ".drill"] {
+        let run = in_the_middle(&service, "verify");
+        docker(&["kill", &container(&service, victim)]).ok();
+        run.end().fails(7, "");
+        service.assert_nothing_left();
+        let listed = service.pgbackup("list", &["--format", "json"]).ok().json();
+        assert_eq!(listed[0]["status"], "good", "{listed}");
+        assert_eq!(listed[0]["verified"], serde_json::json!(null), "{listed}");
+    }
+    assert_untouched(&service);
+}
+
+#[test]
+fn a_server_that_is_restarted_meanwhile_fails_create_and_restore_and_nothing_is_left() {
+    let service = slow_service("restarted");
+    for command in ["create", "restore"] {
+        let held = (command == "create").then(|| hold_dumps(&service));
+        let run = in_the_middle(&service, command);
+        docker(&["restart", "--time", "5", &service.container()]).ok();
+        let ended = run.end();
+        drop(held);
+        await_server(&service);
+        ended.fails(7, &format!("failed on {}: ", service.name));
+        assert_untouched(&service);
+    }
+    service.create();
+}
+
+#[test]
+fn a_server_that_is_gone_meanwhile_is_told_and_what_is_left_is_cleared_when_it_is_back() {
+    let service = slow_service("gone");
+    let run = in_the_middle(&service, "restore");
+    docker(&["stop", "--time", "5", &service.container()]).ok();
+    run.end().fails(7, &format!("failed on {}: ", service.name));
+    docker(&["start", &service.container()]).ok();
+    await_server(&service);
+    service.create();
+    assert_untouched(&service);
+}

@@ -1,0 +1,148 @@
+//! A run that goes on beside the test, and the process in it that tests send signals to.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::{Run, Service, dokku_command};
+
+/// Far longer than anything that is waited for takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a state; a test that sleeps instead is slow here and flaky there.
+#[track_caller]
+pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !reached() {
+        assert!(started.elapsed() < PATIENCE, "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A dokku command in the background.
+pub struct Started {
+    line: String,
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<()>,
+    said: Arc<Mutex<String>>,
+}
+
+impl Started {
+    /// `dokku pgbackup:<command> <service> <args>`.
+    pub fn pgbackup(service: &Service, command: &str, args: &[&str]) -> Self {
+        let command = format!("pgbackup:{command}");
+        Self::dokku(&[&[command.as_str(), service.name.as_str()], args].concat())
+    }
+
+    pub fn dokku(args: &[&str]) -> Self {
+        Self::spawn(format!("dokku {}", args.join(" ")), &mut dokku_command(args))
+    }
+
+    fn spawn(line: String, command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = out.read_to_string(&mut text);
+            text
+        });
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let stderr = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = err.read(&mut buffer) {
+                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Started { line, child, stdout, stderr, said }
+    }
+
+    /// The pgbackup process, as soon as there is one; `None` when the run ended before that.
+    pub fn process(&mut self) -> Option<Pid> {
+        let started = Instant::now();
+        while !self.has_ended() {
+            if let Some(pid) = pgbackup_below(self.child.id()) {
+                return Some(pid);
+            }
+            assert!(started.elapsed() < PATIENCE, "{} never came to pgbackup", self.line);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// Sends the pgbackup process a signal; false when it has ended.
+    pub fn signal(&mut self, signal: Signal) -> bool {
+        self.process().is_some_and(|pid| kill_process(pid, signal).is_ok())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until it has said `words` on stderr.
+    #[track_caller]
+    pub fn until_it_says(&mut self, words: &str) {
+        until(&format!("{} says {words:?}", self.line), || {
+            let said = self.said.lock().unwrap().contains(words);
+            assert!(said || !self.has_ended(), "{} ended:\n{}", self.line, self.said.lock().unwrap());
+            said
+        });
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Run {
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let stdout = self.stdout.join().unwrap();
+        self.stderr.join().unwrap();
+        let stderr = self.said.lock().unwrap().clone();
+        Run { line: self.line, code, stdout, stderr }
+    }
+}
+
+/// Processes and their parents.
+fn processes() -> Vec<(u32, u32)> {
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before it may hold anything, blanks and brackets too.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
+}
+
+/// The uppermost process below `root` that runs the plugin's binary.
+pub fn pgbackup_below(root: u32) -> Option<Pid> {
+    let all = processes();
+    let mut level = vec![root];
+    while !level.is_empty() {
+        let is_pgbackup = |pid: &&u32| {
+            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("pgbackup/bin/pgbackup"))
+        };
+        if let Some(pid) = level.iter().find(is_pgbackup) {
+            return Pid::from_raw(i32::try_from(*pid).unwrap());
+        }
+        level = all.iter().filter(|(_, parent)| level.contains(parent)).map(|(pid, _)| *pid).collect();
+    }
+    None
+}
+
+/// The processes that `pid` started, with their command lines.
+pub fn children(pid: Pid) -> Vec<(u32, Vec<String>)> {
+    let raw = pid.as_raw_nonzero().get().unsigned_abs();
+    let own = processes().into_iter().filter(|(_, parent)| *parent == raw);
+    own.map(|(pid, _)| (pid, command_line(pid))).collect()
+}
+
+/// Empty when there is no such process any more.
+pub fn command_line(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+    words.filter(|word| !word.is_empty()).collect()
+}
