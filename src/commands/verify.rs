@@ -79,6 +79,9 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
             Err(error) => return Err(error),
         }
     }
+    if reports.is_empty() && hindered.is_none() && args.format == Format::Stdout {
+        app.ui.detail(&format!("none yet; make one with: dokku pgbackup:create {}", service.name));
+    }
     if args.format == Format::Json {
         let views: Vec<Report<'_>> = reports.iter().map(|report| view(&service, report)).collect();
         match views.as_slice() {
@@ -92,7 +95,7 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
 
 fn chosen(service: &Service, args: &VerifyArgs) -> Result<Vec<Entry>> {
     let entries = catalog::list(&service.layout)?;
-    if args.all && !entries.is_empty() {
+    if args.all {
         return Ok(entries);
     }
     // A broken folder that is asked for by name is verified like any other: it fails.

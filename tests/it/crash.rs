@@ -93,7 +93,7 @@ fn leftovers(service: &Service) -> Vec<String> {
     let databases = service.databases().into_iter().filter(|name| name.contains("_restoring_"));
     // The others may come to their end on their own.
     let servers = containers(service).into_iter().filter(|name| is_drill(name));
-    hidden.chain(names("drills")).chain(databases).chain(servers).collect()
+    hidden.chain(names("scratch")).chain(databases).chain(servers).collect()
 }
 
 /// The live database has its name, its rows and takes new ones; what is listed as good is whole.

@@ -89,7 +89,7 @@ fn sessions_that_hold_on_to_the_database_and_a_crowd_at_its_door_do_not_stop_a_s
     let holders = [
         "begin; lock table cows in access exclusive mode",
         "begin; insert into ledger values ('idle in transaction', 1)",
-        "begin; declare milk cursor for select * from cows; fetch milk",
+        "begin; declare milk cursor for select * from farmers; fetch milk",
         "listen moo; create temp table mine (id int)",
         // Weak, and yet in the way of the rename's own lock.
         &comment,

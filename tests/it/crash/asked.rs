@@ -41,7 +41,7 @@ fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
             let sent = Instant::now();
             assert!(run.signal(signal));
             let what = format!("{command} after {signal:?}");
-            let ended = run.end().fails(code, "the work in hand was undone");
+            let ended = run.end().fails(code, "nothing half-done is left");
             assert!(sent.elapsed() < AT_ONCE, "{what} took {:?}", sent.elapsed());
             assert_eq!(
                 ended.stdout.matches("=====>").count(),

@@ -1,8 +1,10 @@
 //! Containers that die under a run: the sidecar, the throwaway server, the Postgres server itself.
 
+use std::time::Instant;
+
 use super::{assert_sound, container, fill_slowly, hold_dumps, in_the_middle};
 use crate::bench::{Service, docker};
-use crate::started::until;
+use crate::started::{Started, until};
 
 /// Slow to restore, with a good backup.
 fn slow_service(label: &str) -> Service {
@@ -79,6 +81,36 @@ fn a_server_that_is_restarted_meanwhile_fails_create_and_restore_and_nothing_is_
         assert_untouched(&service);
     }
     service.create();
+}
+
+/// Late in the run, where the swap is.
+#[test]
+fn a_server_that_is_restarted_around_the_swap_has_the_one_database_or_the_other_and_the_exit_code_says_which()
+{
+    let service = Service::new("around");
+    service.fill().sql("create table marks (at int)");
+    service.create();
+    let started = Instant::now();
+    service.pgbackup("restore", &["--force"]).ok();
+    let duration = started.elapsed();
+    for (moment, part) in [60, 75, 90].into_iter().enumerate() {
+        service.sql(&format!("insert into marks values ({moment})"));
+        let run = Started::pgbackup(&service, "restore", &["--force"]);
+        std::thread::sleep(duration * part / 100);
+        docker(&["restart", "--time", "5", &service.container()]).ok();
+        let ended = run.end();
+        await_server(&service);
+        let marks = service.sql(&format!("select count(*) from marks where at = {moment}"));
+        match ended.code {
+            0 => assert_eq!(marks, "0", "{}", ended.stderr),
+            7 => assert_eq!(marks, "1", "{}", ended.stderr),
+            other => panic!("{other}: {}{}", ended.stdout, ended.stderr),
+        }
+        service.assert_nothing_left();
+        assert_sound(&service);
+    }
+    service.pgbackup("restore", &["--force"]).ok();
+    assert_eq!(service.databases().len(), 2);
 }
 
 #[test]
