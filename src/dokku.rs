@@ -143,13 +143,14 @@ impl Dokku {
     /// The commit that `app` was running, or `None` where dokku knows of none.
     ///
     /// dokku writes down what it deployed, but not at a `ps:rebuild`; and the repository's HEAD is behind during a push
-    /// and ahead after a failed `git:sync`. Only where both agree the commit is certain.
+    /// and ahead after a failed `git:sync`. Only where HEAD does not contradict the record the commit is
+    /// certain.
     pub fn deployed_code(&self, app: &str) -> Result<Option<DeployedCode>> {
         let metadata =
             first_line(&self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
         let recorded = metadata.rsplit('#').next().filter(|text| is_commit(text)).map(str::to_owned);
         let head = self.head(app);
-        let certain = recorded.is_some() && recorded == head;
+        let certain = recorded.is_some() && head.as_ref().is_none_or(|head| recorded.as_ref() == Some(head));
         Ok(recorded.or(head).map(|commit| DeployedCode { commit, certain }))
     }
 

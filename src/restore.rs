@@ -26,7 +26,7 @@ use crate::swap;
 use crate::units;
 use crate::verify;
 use fill::NewDatabase;
-pub use fill::{RestoreJob, create_roles, run_pg_restore};
+pub use fill::{RestoreJob, create_roles, possible_jobs, run_pg_restore};
 use target::Target;
 
 /// What the user asked for.
@@ -206,7 +206,7 @@ pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions)
     let scratch =
         NewDatabase::create(&server, &plan.restoring, version, &found.creation(&plan.restoring, &toc))?;
     host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
-    let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
+    let jobs = possible_jobs(&toc, options.jobs.unwrap_or(host.settings(service)?.jobs));
     let manifest = &plan.backup.manifest;
     let job = RestoreJob {
         id: manifest.id.as_str(),

@@ -12,6 +12,7 @@ use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, literal};
 use crate::roles;
 use crate::server::{Server, Sidecar};
+use crate::toc::{Entry, Toc};
 
 /// Makes the roles that the backup knows and the server does not.
 pub fn create_roles(server: &Server<'_>, backup: &Path, facts: &ServerFacts) -> Result<Vec<String>> {
@@ -26,6 +27,14 @@ pub fn create_roles(server: &Server<'_>, backup: &Path, facts: &ServerFacts) -> 
 
 /// More than any server's roles.
 pub(super) const MAX_ROLES: u64 = 64 * 1024 * 1024;
+
+/// How many jobs a restore of `toc` can have. Rights that others than the owner gave are given in their name, for which
+/// they need their own rights on the schema; several jobs of `pg_restore` know no order between the two.
+pub fn possible_jobs(toc: &Toc, jobs: usize) -> usize {
+    let by_others =
+        |entry: &Entry| entry.kind == "ACL" && entry.definition.contains("SET SESSION AUTHORIZATION");
+    if toc.entries.iter().any(by_others) { 1 } else { jobs }
+}
 
 /// How often a long restore's size is asked for.
 const SIZE_EVERY: Duration = Duration::from_secs(5);

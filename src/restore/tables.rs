@@ -156,8 +156,12 @@ pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -
         "Restoring {} into a scratch database",
         crate::units::plural(plan.tables.len() as u64, "table")
     ));
-    let definitions =
-        postgres::restore_command(&scratch_database, jobs, "/backup/dump", &["--section=pre-data"]);
+    let definitions = postgres::restore_command(
+        &scratch_database,
+        jobs,
+        "/backup/dump",
+        &["--section=pre-data", "--no-privileges"],
+    );
     run_pg_restore(host, &server, restore_job(&plan, &plan.backup.folder, definitions))?;
     let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));

@@ -53,7 +53,7 @@ pub fn drill(
     let server = Server::throwaway(host.docker, info, container.name(), service);
     let facts = await_facts(host, &server)?;
     host.progress.step("Restoring into it");
-    let problems = restore_into(host, &server, &facts, backup, &scratch, jobs)?;
+    let problems = restore_into(host, &server, &facts, backup, &scratch, restore::possible_jobs(toc, jobs))?;
     let failed = !problems.is_empty();
     report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), problems);
     if failed {

@@ -17,11 +17,6 @@ grant usage on schema rules, types, routines, views to public;
 grant select (id, t), update (t) on rules.options to milkmaid, "new
 line; role" with grant option;
 grant select, insert on rules.options to "Odd ""Role"" " with grant option;
-grant select, update on rules.worded to milkmaid with grant option;
-set role milkmaid;
-grant select on rules.worded to "Odd ""Role"" ";
-grant update (v), select (w) on rules.worded to "-dash, 'quote' \ $$ 🐖";
-reset role;
 grant all on rules.late to public;
 revoke all on rules.log from postgres;
 revoke insert, delete on rules.tree from "Odd ""Role"" ";

@@ -69,10 +69,6 @@ alter large object 4242001 owner to farmer;
 alter large object 4242002 owner to "Odd ""Role"" ";
 grant select on large object 4242001 to milkmaid with grant option;
 grant all on large object 4242003 to public;
-set role milkmaid;
-grant select on large object 4242001 to "new
-line; role";
-reset role;
 
 create publication everything for all tables with (publish = 'insert, delete', publish_via_partition_root = true);
 create publication "some; rows" for table rules.options (id, t) where (id > 10 and t in ('t1', 't2')), only heirs.animal;

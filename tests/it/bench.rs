@@ -184,8 +184,6 @@ impl Service {
 
     #[track_caller]
     pub fn sql_in(&self, database: &str, script: &str) -> String {
-        // A bare name with an equals sign would be taken for a connection string.
-        let database = format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"));
         let args = [
             "exec",
             "--interactive",
@@ -199,7 +197,7 @@ impl Service {
             "--tuples-only",
             "--set=ON_ERROR_STOP=1",
             "--dbname",
-            &database,
+            &connection_string(database),
         ];
         let mut child = Command::new("docker")
             .args(args)
@@ -278,6 +276,11 @@ impl Drop for Service {
         let told = format!("postgres:destroy {}: {}{}", self.name, gone.stdout, gone.stderr);
         assert!(gone.code == 0 || std::thread::panicking(), "{told}");
     }
+}
+
+/// A database's name as libpq takes it, which would read a bare one with an equals sign as something else.
+pub fn connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// Changes one byte of a file, whatever its mode.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::bench::Service;
+use crate::bench::{Service, connection_string};
 
 /// A connection to one database of a service.
 pub struct Session {
@@ -19,7 +19,7 @@ impl Session {
         let mut child = Command::new("docker")
             .args(["exec", "--interactive", &service.container()])
             .args(psql)
-            .args(["--set=ON_ERROR_STOP=1", "--dbname", database])
+            .args(["--set=ON_ERROR_STOP=1", "--dbname", &connection_string(database)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

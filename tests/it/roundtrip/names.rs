@@ -1,6 +1,7 @@
 //! Databases with odd names, with none of the usual content, and servers that lack what a database uses.
 
 use crate::bench::{Service, docker};
+use crate::session::Session;
 use crate::verify::claim_image;
 
 /// A backup, its proof, a restore and an undo of a service with a herd in it.
@@ -9,7 +10,9 @@ fn goes_all_the_way(service: &Service) {
     let id = service.create();
     service.pgbackup("verify", &[]).ok().says("is good");
     service.sql("delete from cows");
+    let mut app = Session::that_did(service, "begin; select count(*) from cows");
     service.pgbackup("restore", &["--force"]).ok().says(&service.database());
+    assert!(!app.try_run("select 1"), "who was connected to the old database is still");
     assert_eq!(service.sql("select count(*) from cows"), "5000");
     service.pgbackup("restore", &[&id, "--table", "farmers"]).ok();
     service.pgbackup("undo", &[]).ok();
