@@ -8,20 +8,32 @@ mod side_by_side;
 mod struck;
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::bench::{Run, Service, docker};
 use crate::session::Session;
 use crate::started::{Started, until};
 
-/// A table that takes a tenth of a second for each row when it is restored; it is dumped as quickly as any.
-fn fill_slowly(service: &Service, rows: u32) {
+/// With a table at which every restore waits until [`let_go`]; it is dumped as quickly as any.
+fn fill_waiting(service: &Service) {
     service.fill();
-    service.sql(&format!(
-        "create function slow() returns boolean language plpgsql as 'begin return true; end';
-create table snail (id int, check (slow()));
-insert into snail select generate_series(1, {rows});
-create or replace function slow() returns boolean language plpgsql as 'begin perform pg_sleep(0.1); return true; end';"
-    ));
+    service.sql(
+        "create function wait() returns boolean language plpgsql as 'begin return true; end';
+create table stile (id int, check (wait()));
+insert into stile values (1);
+create or replace function wait() returns boolean language plpgsql as $$ begin
+  for i in 1..2000 loop
+    if (pg_catalog.pg_stat_file('/tmp/go', true)).size is not null then return true; end if;
+    perform pg_catalog.pg_sleep(0.05);
+  end loop;
+  raise exception 'nobody let it go';
+end $$",
+    );
+}
+
+/// Lets the restores on the server in that container go on.
+fn let_go(container: &str) {
+    docker(&["exec", container, "touch", "/tmp/go"]).ok();
 }
 
 /// As long as it lives, a dump of the service waits at its first table.
@@ -29,7 +41,7 @@ fn hold_dumps(service: &Service) -> Session {
     Session::that_did(service, "begin; lock table cows in access exclusive mode")
 }
 
-/// A run that is at a point where it stays for long enough.
+/// A run that is at a point where it stays: a create behind [`hold_dumps`], others with [`fill_waiting`].
 fn in_the_middle(service: &Service, command: &str) -> Started {
     match command {
         "create" => {
@@ -50,6 +62,12 @@ fn in_the_middle(service: &Service, command: &str) -> Started {
             run
         }
     }
+}
+
+/// The folder of the backup that is being made.
+fn pending_backup(service: &Service) -> Option<PathBuf> {
+    let entries = fs::read_dir(service.backups()).unwrap().flatten();
+    entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("/.pending-"))
 }
 
 /// The names of pgbackup's containers that run for a service.

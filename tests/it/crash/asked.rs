@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
-use super::{assert_sound, fill_slowly, hold_dumps, in_the_middle};
+use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, pending_backup};
 use crate::bench::{Service, ssh_command};
 use crate::session::Session;
 use crate::started::{Started, pgbackup_below, until};
@@ -31,7 +31,7 @@ fn assert_undone(service: &Service, what: &str) {
 #[test]
 fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
     let service = Service::new("signals");
-    fill_slowly(&service, 600);
+    fill_waiting(&service);
     service.create();
     let held = hold_dumps(&service);
     let mut held = Some(held);
@@ -100,6 +100,7 @@ fn asked_to_stop_at_any_moment_nothing_is_left() {
 fn a_connection_that_goes_away_ends_the_run_it_started() {
     let service = Service::new("hangup");
     service.fill();
+    service.create();
     service.sql(
         "create table big (id int, junk bytea); select lo_from_bytea(0, 'x');
 insert into big select n, (select string_agg(uuid_send(gen_random_uuid()), '') from generate_series(1, 500) where n > 0)
@@ -115,7 +116,7 @@ insert into big select n, (select string_agg(uuid_send(gen_random_uuid()), '') f
         line.clear();
         assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended before it began");
     }
-    let pending = || fs::read_dir(service.backups()).unwrap().flatten().map(|entry| entry.path()).next();
+    let pending = || pending_backup(&service);
     until("some of the dump is on the disk", || {
         let files = pending().and_then(|folder| fs::read_dir(folder.join("dump")).ok());
         files.is_some_and(|files| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use super::{assert_sound, container, containers, in_the_middle, leftovers};
+use super::{assert_sound, container, containers, in_the_middle, leftovers, pending_backup};
 use crate::bench::{Run, Service, docker, dokku};
 use crate::session::Session;
 use crate::started::{Started, children, command_line, until};
@@ -194,14 +194,10 @@ fn a_dump_that_outlived_its_run_is_stopped_and_removed_by_the_next_run() {
     // Large objects come last: tables are on the disk when the dump has to wait.
     let held = Session::that_did(&service, "begin; lock table pg_largeobject in access exclusive mode");
     let mut run = in_the_middle(&service, "create");
-    let pending = || {
-        let names = fs::read_dir(service.backups()).unwrap().map(|entry| entry.unwrap().path());
-        names
-            .filter(|path| path.join("dump").exists())
-            .find(|path| path.to_string_lossy().contains(".pending-"))
-    };
+    let pending = || pending_backup(&service);
     until("the dump writes", || {
-        pending().is_some_and(|folder| fs::read_dir(folder.join("dump")).unwrap().count() > 1)
+        let files = pending().and_then(|folder| fs::read_dir(folder.join("dump")).ok());
+        files.is_some_and(|files| files.count() > 1)
     });
     assert!(run.signal(Signal::KILL));
     assert_eq!(run.end().code, 137);

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use super::{assert_sound, container, fill_slowly, hold_dumps, in_the_middle};
+use super::{assert_sound, container, fill_waiting, hold_dumps, in_the_middle};
 use crate::bench::{Service, docker};
 use crate::started::{Started, until};
 
-/// Slow to restore, with a good backup.
-fn slow_service(label: &str) -> Service {
+/// With a good backup, at which a restore waits.
+fn waiting_service(label: &str) -> Service {
     let service = Service::new(label);
-    fill_slowly(&service, 600);
+    fill_waiting(&service);
     service.create();
     service
 }
@@ -37,7 +37,7 @@ fn assert_untouched(service: &Service) {
 
 #[test]
 fn a_killed_sidecar_is_a_tool_that_failed() {
-    let service = slow_service("sidecar");
+    let service = waiting_service("sidecar");
     let held = hold_dumps(&service);
     let run = in_the_middle(&service, "create");
     docker(&["kill", &container(&service, ".dump")]).ok();
@@ -54,7 +54,7 @@ fn a_killed_sidecar_is_a_tool_that_failed() {
 /// Memory that ran out says nothing about the backup.
 #[test]
 fn a_drill_whose_containers_are_killed_does_not_call_the_backup_bad() {
-    let service = slow_service("drill");
+    let service = waiting_service("drill");
     for victim in [".restore", ".drill"] {
         let run = in_the_middle(&service, "verify");
         docker(&["kill", &container(&service, victim)]).ok();
@@ -69,7 +69,7 @@ fn a_drill_whose_containers_are_killed_does_not_call_the_backup_bad() {
 
 #[test]
 fn a_server_that_is_restarted_meanwhile_fails_create_and_restore_and_nothing_is_left() {
-    let service = slow_service("restarted");
+    let service = waiting_service("restarted");
     for command in ["create", "restore"] {
         let held = (command == "create").then(|| hold_dumps(&service));
         let run = in_the_middle(&service, command);
@@ -115,7 +115,7 @@ fn a_server_that_is_restarted_around_the_swap_has_the_one_database_or_the_other_
 
 #[test]
 fn a_server_that_is_gone_meanwhile_is_told_and_what_is_left_is_cleared_when_it_is_back() {
-    let service = slow_service("gone");
+    let service = waiting_service("gone");
     let run = in_the_middle(&service, "restore");
     docker(&["stop", "--time", "5", &service.container()]).ok();
     run.end().fails(7, &format!("failed on {}: ", service.name));
