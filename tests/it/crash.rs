@@ -14,6 +14,11 @@ use crate::bench::{Run, Service, docker};
 use crate::session::Session;
 use crate::started::{Started, until};
 
+/// At how many moments of a run it is struck; `PGBACKUP_TORTURE=200` for that many.
+fn moments(usually: u32) -> u32 {
+    std::env::var("PGBACKUP_TORTURE").map_or(usually, |text| text.parse().unwrap())
+}
+
 /// With a table at which every restore waits until [`let_go`]; it is dumped as quickly as any.
 fn fill_waiting(service: &Service) {
     service.fill();

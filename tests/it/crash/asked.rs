@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
-use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, pending_backup};
+use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, moments, pending_backup};
 use crate::bench::{Service, ssh_command};
 use crate::session::Session;
 use crate::started::{Started, pgbackup_below, until};
@@ -60,18 +60,18 @@ fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
 
 #[test]
 fn asked_to_stop_at_any_moment_nothing_is_left() {
-    const MOMENTS: u32 = 6;
+    let moments = moments(4);
     let service = Service::new("moments");
     service.fill();
     service.create();
     for command in [&["create"][..], &["verify"], &["restore", "--force"], &["restore", "--table", "cows"]] {
         let mut duration = None;
-        for moment in 0..=MOMENTS {
+        for moment in 0..=moments {
             let mut run = Started::pgbackup(&service, command[0], &command[1..]);
             run.process();
             let started = Instant::now();
             if let Some(duration) = duration {
-                std::thread::sleep(duration * (2 * moment - 1) / (2 * MOMENTS));
+                std::thread::sleep(duration * (2 * moment - 1) / (2 * moments));
                 run.signal(Signal::TERM);
             }
             let ended = run.end();

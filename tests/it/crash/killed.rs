@@ -1,18 +1,14 @@
-//! kill -9 at moments spread over each command's run. `PGBACKUP_TORTURE=200` for that many moments instead of 8.
+//! kill -9 at moments spread over each command's run.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use super::{assert_sound, container, containers, in_the_middle, leftovers, pending_backup};
+use super::{assert_sound, container, containers, in_the_middle, leftovers, moments, pending_backup};
 use crate::bench::{Run, Service, docker, dokku};
 use crate::session::Session;
 use crate::started::{Started, children, command_line, until};
-
-fn moments() -> u32 {
-    std::env::var("PGBACKUP_TORTURE").map_or(8, |text| text.parse().unwrap())
-}
 
 /// Kills `command` again and again, each time a bit later. `before` makes it possible and gives its arguments, `after`
 /// looks at what is special about it, `next` is a command that clears what is left.
@@ -26,9 +22,10 @@ fn kill_all_over(
     // The first time is only measured. What came to its end before it was to be killed is the new measure.
     let mut duration = killed_after(service, command, &before(0), NEVER).unwrap();
     let mut hits = 0;
-    for moment in 0..moments() {
+    let moments = moments(8);
+    for moment in 0..moments {
         let args = before(moment);
-        match killed_after(service, command, &args, duration * (2 * moment + 1) / (2 * moments())) {
+        match killed_after(service, command, &args, duration * (2 * moment + 1) / (2 * moments)) {
             None => hits += 1,
             Some(quicker) => duration = quicker,
         }
@@ -43,7 +40,7 @@ fn kill_all_over(
         service.assert_nothing_left();
         forget_old_backups(service);
     }
-    assert!(hits * 2 >= moments(), "only {hits} of {} were killed before their end", moments());
+    assert!(hits * 2 >= moments, "only {hits} of {moments} were killed before their end");
 }
 
 /// Longer than any run takes.
