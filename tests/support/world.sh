@@ -58,12 +58,12 @@ copy_scripts() {
     cp -p "$source/$path" "$target.$$"
     chmod go+rX "$target.$$"
     mv -f "$target.$$" "$target"
-  done < <(cd "$source" && find dokku plugn world.sh core-plugins postgres-plugin -type f -print0)
+  done < <(cd "$source" && find crontab dokku plugn world.sh core-plugins postgres-plugin -type f -print0)
   chmod -R go+rX "$STANDIN"
   touch "$stamp"
 }
 
-newer_scripts() { (cd "$1" && find dokku plugn world.sh core-plugins postgres-plugin -newer "$2" -print -quit); }
+newer_scripts() { (cd "$1" && find crontab dokku plugn world.sh core-plugins postgres-plugin -newer "$2" -print -quit); }
 
 enable_core_plugins() {
   local plugin name
