@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use chrono::{DateTime, Utc};
 
 use crate::backup_id::BackupId;
 use crate::error::Failure;
 use crate::files;
 use crate::layout::{self, ServiceLayout};
 use crate::lock::BackupLock;
-use crate::manifest::{Manifest, Verified, read_manifest_bytes};
+use crate::manifest::{Manifest, Pinned, Verified, read_manifest_bytes};
 use crate::service_name::ServiceName;
 
 /// A backup whose folder is complete and whose manifest is understood.
@@ -20,6 +21,7 @@ pub struct Backup {
     pub folder: PathBuf,
     pub manifest: Manifest,
     pub verified: Option<Verified>,
+    pub pinned: Option<Pinned>,
 }
 
 impl Backup {
@@ -56,6 +58,19 @@ impl Entry {
             Entry::Broken { name, .. } | Entry::Pending { name } | Entry::Deleted { name } => name,
         }
     }
+
+    /// Greater is newer.
+    fn age_key(&self) -> (&str, Option<DateTime<Utc>>, &str) {
+        let name = sort_key(self.name());
+        let second = name.split_once('-').map_or(name, |(second, _)| second);
+        let started = if let Entry::Whole(backup) = self { Some(backup.manifest.started_at) } else { None };
+        (second, started, name)
+    }
+
+    /// Of a whole backup.
+    pub fn manifest_mut(&mut self) -> Option<&mut Manifest> {
+        if let Entry::Whole(backup) = self { Some(&mut backup.manifest) } else { None }
+    }
 }
 
 /// Reading this many manifests takes longer than starting a thread.
@@ -80,7 +95,10 @@ pub fn list(service: &ServiceLayout) -> Result<Vec<Entry>> {
         let running: Vec<_> = names.chunks(per_thread).map(read).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
     });
-    Ok(parts.into_iter().flatten().collect())
+    let mut entries: Vec<Entry> = parts.into_iter().flatten().collect();
+    // Ids know seconds only; of two backups in one second, the manifests know which is newer.
+    entries.sort_by(|a, b| b.age_key().cmp(&a.age_key()));
+    Ok(entries)
 }
 
 fn sort_key(name: &str) -> &str {
@@ -126,7 +144,8 @@ fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
         return Err(anyhow!("its manifest is that of {}", manifest.id));
     }
     let verified = Verified::read(folder, &bytes);
-    Ok(Backup { id, folder: folder.to_owned(), manifest, verified })
+    let pinned = Pinned::read(folder);
+    Ok(Backup { id, folder: folder.to_owned(), manifest, verified, pinned })
 }
 
 /// The whole backups among `entries`, newest first.

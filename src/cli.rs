@@ -1,14 +1,23 @@
 //! The command line: names, arguments and all help texts. No logic.
 
+mod arguments;
+mod operations;
+
 use std::ffi::OsString;
 
-use clap::builder::{PossibleValuesParser, Styles};
+use clap::builder::Styles;
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
-use crate::manifest::Level;
-use crate::service_name::ServiceName;
+use crate::settings::{KEYS, Key};
+pub use arguments::{
+    CreateArgs, DeleteArgs, DiffArgs, HelpArgs, InfoArgs, ListArgs, PracticeArgs, RestoreArgs, SetArgs,
+    TriggerArgs, UndoArgs, VerifyArgs,
+};
+pub use operations::{
+    DoctorArgs, HistoryArgs, PinArgs, PruneArgs, ReportArgs, ReportFormat, ScheduleArgs, UnpinArgs,
+};
 
 /// dokku hands on the whole command as the first argument, so the subcommands bear their full names.
 #[derive(Debug, Parser)]
@@ -62,7 +71,7 @@ pub enum Commands {
   dokku pgbackup:create happycows-db --note \"before the big import\""
     )]
     Create(CreateArgs),
-    /// List backups, newest first
+    /// List the backups of a service, or all services at a glance
     #[command(
         name = "pgbackup:list",
         after_help = "Examples:
@@ -106,6 +115,18 @@ Examples:
   dokku pgbackup:restore happycows-db --table cows --table public.farmers"
     )]
     Restore(RestoreArgs),
+    /// Show what has changed since a backup
+    #[command(
+        name = "pgbackup:diff",
+        after_help = "What has changed is what a restore would undo: rows, definitions, migrations, and the commits of \
+the linked apps. Nothing is written. Without --fast the whole database is read, as a backup does.
+
+Examples:
+  dokku pgbackup:diff happycows-db
+  dokku pgbackup:diff happycows-db 20261122T235901Z-k3f9 --fast
+  dokku pgbackup:diff happycows-db 20261122T235901Z-k3f9 --to 20261123T235901Z-x8d2"
+    )]
+    Diff(DiffArgs),
     /// Swap the database from before the last restore back in
     #[command(
         name = "pgbackup:undo",
@@ -122,6 +143,87 @@ Example:
   dokku pgbackup:delete happycows-db 20261122T235901Z-k3f9"
     )]
     Delete(DeleteArgs),
+    /// Try a restore out with a fresh app and a fresh service
+    #[command(
+        name = "pgbackup:practice",
+        after_help = "Makes a new app and a new service, links them, restores the backup there, and puts the app's \
+repository at the backup's commit. It stops before the first build. Production is only read.
+
+Examples:
+  dokku pgbackup:practice happycows-db --app happycows-qa
+  dokku pgbackup:practice happycows-db 20261122T235901Z-k3f9 --app happycows-qa --commit 82eeec6
+  dokku pgbackup:practice --cleanup happycows-qa"
+    )]
+    Practice(PracticeArgs),
+    /// Remove backups that retention does not keep
+    #[command(
+        name = "pgbackup:prune",
+        after_help = "Each new backup does this for its own pool. Backups made by hand are kept until they are deleted.
+
+Examples:
+  dokku pgbackup:prune happycows-db --dry-run
+  dokku pgbackup:prune happycows-db"
+    )]
+    Prune(PruneArgs),
+    /// Keep a backup whatever retention says
+    #[command(
+        name = "pgbackup:pin",
+        after_help = "Example:
+  dokku pgbackup:pin happycows-db 20261122T235901Z-k3f9 --note \"the audit of 2026\""
+    )]
+    Pin(PinArgs),
+    /// Leave a backup to retention again
+    #[command(
+        name = "pgbackup:unpin",
+        after_help = "Example:
+  dokku pgbackup:unpin happycows-db 20261122T235901Z-k3f9"
+    )]
+    Unpin(UnpinArgs),
+    /// Set or show when a service is backed up by itself
+    #[command(
+        name = "pgbackup:schedule",
+        override_usage = "dokku pgbackup:schedule [OPTIONS] <service> [<cron>...]",
+        after_help = "Times are the server's. Runs write to pgbackup.log in dokku's folder for logs.
+
+Examples:
+  dokku pgbackup:schedule happycows-db \"30 3 * * *\"
+  dokku pgbackup:schedule happycows-db --verify \"0 5 * * mon\"
+  dokku pgbackup:schedule happycows-db
+  dokku pgbackup:schedule happycows-db --off"
+    )]
+    Schedule(ScheduleArgs),
+    /// Show settings and state of services
+    #[command(
+        name = "pgbackup:report",
+        after_help = "Examples:
+  dokku pgbackup:report happycows-db
+  dokku pgbackup:report happycows-db --schedule
+  dokku pgbackup:report --format prometheus"
+    )]
+    Report(ReportArgs),
+    /// Find what keeps backups from being made
+    #[command(
+        name = "pgbackup:doctor",
+        after_help = "Ends with code 0 when all is well, with 1 when not.
+
+Examples:
+  dokku pgbackup:doctor
+  dokku pgbackup:doctor happycows-db"
+    )]
+    Doctor(DoctorArgs),
+    /// Show what was done to a service, newest first
+    #[command(
+        name = "pgbackup:history",
+        after_help = "Example:
+  dokku pgbackup:history happycows-db"
+    )]
+    History(HistoryArgs),
+    /// Set how a service, or all, are backed up
+    #[command(
+        name = "pgbackup:set",
+        override_usage = "dokku pgbackup:set [OPTIONS] <service>|--global <key> [<value>]"
+    )]
+    Set(SetArgs),
     /// Show help for a command
     #[command(
         name = "pgbackup:help",
@@ -132,138 +234,9 @@ Example:
     /// Print the lines for dokku's own help
     #[command(name = "commands-help", hide = true)]
     HelpLines,
-}
-
-#[derive(Debug, Args)]
-pub struct CreateArgs {
-    /// The Postgres service
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// A note to remember the backup by
-    #[arg(long, value_parser = note)]
-    pub note: Option<String>,
-    /// Parallel jobs [default: the processors, at most 4]
-    #[arg(long, value_parser = jobs)]
-    pub jobs: Option<usize>,
-    /// How to print the result
-    #[arg(long, default_value = "stdout")]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// The Postgres service [default: all]
-    #[arg(value_name = "service")]
-    pub service: Option<ServiceName>,
-    /// How to print the list
-    #[arg(long, default_value = "stdout")]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub struct InfoArgs {
-    /// The Postgres service
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// A backup's id or the beginning of one [default: the newest good one]
-    #[arg(value_name = "backup")]
-    pub backup: Option<String>,
-    /// How to print the result [default: stdout]
-    #[arg(long)]
-    pub format: Option<Format>,
-    /// The one value to print, when a flag names one
-    #[arg(skip)]
-    pub key: Option<&'static str>,
-}
-
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// The Postgres service
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// A backup's id or the beginning of one [default: the newest]
-    #[arg(value_name = "backup", conflicts_with = "all")]
-    pub backup: Option<String>,
-    /// How closely to look
-    #[arg(long, default_value = "drill", value_parser = PossibleValuesParser::new(["quick", "archive", "drill"]))]
-    pub level: String,
-    /// Verify all backups of the service
-    #[arg(long)]
-    pub all: bool,
-    /// Parallel jobs [default: the processors, at most 4]
-    #[arg(long, value_parser = jobs)]
-    pub jobs: Option<usize>,
-    /// How to print the result
-    #[arg(long, default_value = "stdout")]
-    pub format: Format,
-}
-
-impl VerifyArgs {
-    pub fn level(&self) -> Level {
-        match self.level.as_str() {
-            "quick" => Level::Quick,
-            "archive" => Level::Archive,
-            _ => Level::Drill,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub struct RestoreArgs {
-    /// The Postgres service that was backed up
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// A backup's id or the beginning of one [default: the newest good one]
-    #[arg(value_name = "backup")]
-    pub backup: Option<String>,
-    /// Restore into this service instead
-    #[arg(long, value_name = "service")]
-    pub to: Option<ServiceName>,
-    /// Restore only this table, into a schema of its own; may be repeated
-    #[arg(long = "table", value_name = "schema.table", conflicts_with_all = ["to", "stop_apps"])]
-    pub tables: Vec<String>,
-    /// Show the plan and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Stop the linked apps first and start them afterwards
-    #[arg(long)]
-    pub stop_apps: bool,
-    /// Parallel jobs [default: the processors, at most 4]
-    #[arg(long, value_parser = jobs)]
-    pub jobs: Option<usize>,
-    /// How to print plan and result
-    #[arg(long, default_value = "stdout")]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub struct UndoArgs {
-    /// The Postgres service
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// How to print the result
-    #[arg(long, default_value = "stdout")]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub struct DeleteArgs {
-    /// The Postgres service
-    #[arg(value_name = "service")]
-    pub service: ServiceName,
-    /// The backups' ids, or the beginnings of them
-    #[arg(required = true, value_name = "backup")]
-    pub backups: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct HelpArgs {
-    /// A command, with or without pgbackup: in front
-    #[arg(value_name = "command")]
-    pub command: Option<String>,
-    /// Accepted as dokku's own help does
-    #[arg(long, hide = true)]
-    pub all: bool,
+    /// Answer a trigger of dokku
+    #[command(name = "trigger", hide = true)]
+    Trigger(TriggerArgs),
 }
 
 const MAX_JOBS: usize = 64;
@@ -287,13 +260,14 @@ fn note(text: &str) -> Result<String, String> {
 }
 
 /// The values that `pgbackup:info` prints alone when a flag names one: `--rows`.
-pub const INFO_KEYS: [&str; 17] = [
+pub const INFO_KEYS: [&str; 18] = [
     "id",
     "created-at",
     "age",
     "pool",
     "note",
     "commits",
+    "migrations",
     "verified",
     "size",
     "database",
@@ -324,22 +298,75 @@ pub fn definition() -> Command {
         "pgbackup:info" => INFO_KEYS
             .iter()
             .fold(command, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key"))),
+        "pgbackup:report" => report_keys()
+            .fold(command, |report, key| report.arg(key_flag(key).conflicts_with("format").group("key"))),
+        "pgbackup:set" => command.after_help(set_help()),
         _ => command,
     })
+}
+
+/// The values that `pgbackup:report` prints alone when a flag names one: the settings, then the state.
+pub fn report_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name).chain(REPORT_STATE)
+}
+
+/// What `pgbackup:report` says besides the settings.
+pub const REPORT_STATE: [&str; 9] = [
+    "health",
+    "last-backup",
+    "last-backup-at",
+    "last-drill-at",
+    "next-backup-at",
+    "overdue-since",
+    "backups",
+    "disk-use",
+    "linked-apps",
+];
+
+/// Made of the table of settings, so that none is forgotten.
+fn set_help() -> String {
+    let width = KEYS.iter().map(|key| key.name.len()).max().unwrap_or(0);
+    let line = |key: &Key| {
+        let (name, about, allowed, default) = (key.name, key.about, key.allowed(), key.default);
+        format!("  {name:width$}  {about}\n  {:width$}  {allowed} [default: {default}]\n", "")
+    };
+    let lines: String = KEYS.iter().map(line).collect();
+    format!(
+        "Settings:\n{lines}
+Without a value, a setting goes back to its default.
+
+Examples:
+  dokku pgbackup:set happycows-db on-deploy warn
+  dokku pgbackup:set --global jobs 2
+  dokku pgbackup:set happycows-db on-deploy"
+    )
 }
 
 /// Parses what dokku hands on.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Parsed, clap::Error> {
     let matches = definition().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    if let (Commands::Info(info), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-        info.key = chosen_key(matches);
+    match (&mut cli.command, matches.subcommand()) {
+        (Commands::Info(info), Some((_, matches))) => info.key = chosen_key(INFO_KEYS, matches),
+        (Commands::Report(report), Some((_, matches))) => report.key = chosen_key(report_keys(), matches),
+        _ => {}
     }
     Ok(Parsed { common: cli.common, command: cli.command })
 }
 
-fn chosen_key(matches: &ArgMatches) -> Option<&'static str> {
-    INFO_KEYS.into_iter().find(|key| matches.get_flag(key))
+fn chosen_key(keys: impl IntoIterator<Item = &'static str>, matches: &ArgMatches) -> Option<&'static str> {
+    keys.into_iter().find(|key| matches.get_flag(key))
+}
+
+impl Parsed {
+    /// Whether cron runs it.
+    pub fn is_scheduled(&self) -> bool {
+        match &self.command {
+            Commands::Create(args) => args.scheduled,
+            Commands::Verify(args) => args.scheduled,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,26 @@
 
 mod create;
 mod delete;
+mod destroyed;
+mod diff;
+mod doctor;
 mod help;
+mod history;
 mod info;
 mod list;
+mod pin;
+mod practice;
+mod prune;
+mod report;
 mod restore;
+mod schedule;
+mod set;
+mod trigger;
 mod undo;
 mod verify;
 mod view;
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -19,6 +32,7 @@ use crate::dokku::Dokku;
 use crate::environment::Environment;
 use crate::host::Host;
 use crate::interrupt::Interrupt;
+use crate::manifest::Manifest;
 use crate::ui::{self, Ui};
 
 /// What every command gets.
@@ -28,6 +42,8 @@ pub struct App<'a> {
     dokku: Dokku,
     ui: &'a Ui,
     now: DateTime<Utc>,
+    /// Run by cron.
+    scheduled: bool,
 }
 
 impl<'a> App<'a> {
@@ -37,6 +53,7 @@ impl<'a> App<'a> {
         ui: &'a Ui,
         common: &Common,
         now: DateTime<Utc>,
+        scheduled: bool,
     ) -> Self {
         let trace: Option<fn(&str)> = if common.trace || environment.trace { Some(ui::trace) } else { None };
         App {
@@ -44,12 +61,26 @@ impl<'a> App<'a> {
             dokku: Dokku::new(environment, interrupt),
             ui,
             now,
+            scheduled,
         }
     }
 
     fn host(&self) -> Host<'_> {
-        Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now: self.now }
+        let who = if self.scheduled { "schedule" } else { self.dokku.environment().who() };
+        Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now: self.now, who }
     }
+}
+
+/// Leaves out of manifests the apps that the user may not see.
+fn hide_foreign_apps<'m>(app: &App<'_>, manifests: impl Iterator<Item = &'m mut Manifest>) -> Result<()> {
+    let mut manifests: Vec<&mut Manifest> = manifests.collect();
+    let names: BTreeSet<String> =
+        manifests.iter().flat_map(|manifest| &manifest.apps).map(|app| app.name.clone()).collect();
+    let visible = app.dokku.visible_apps(&names.into_iter().collect::<Vec<_>>())?;
+    for manifest in &mut manifests {
+        manifest.apps.retain(|app| visible.contains(&app.name));
+    }
+    Ok(())
 }
 
 /// Runs one command.
@@ -62,6 +93,17 @@ pub fn run(app: &App<'_>, command: Commands) -> Result<()> {
         Commands::Restore(args) => restore::run(app, &args),
         Commands::Undo(args) => undo::run(app, &args),
         Commands::Delete(args) => delete::run(app, &args),
+        Commands::Diff(args) => diff::run(app, &args),
+        Commands::Practice(args) => practice::run(app, &args),
+        Commands::Prune(args) => prune::run(app, &args),
+        Commands::Pin(args) => pin::pin(app, &args),
+        Commands::Unpin(args) => pin::unpin(app, &args),
+        Commands::Schedule(args) => schedule::run(app, &args),
+        Commands::Report(args) => report::run(app, &args),
+        Commands::Doctor(args) => doctor::run(app, &args),
+        Commands::History(args) => history::run(app, &args),
+        Commands::Set(args) => set::run(app, &args),
+        Commands::Trigger(args) => trigger::run(app, &args),
         Commands::Help(args) => help::run(app, args.command.as_deref()),
         Commands::Default => help::run(app, None),
         Commands::HelpLines => {

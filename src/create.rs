@@ -6,24 +6,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use chrono::TimeDelta;
 
+use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
+use crate::bookkeeping::{self, Account};
 use crate::catalog::{self, Backup};
+use crate::code::Code;
+use crate::deployed::{self, AppRecord};
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, dump};
+use crate::dump::{DumpJob, Dumped, Extent, dump};
 use crate::error::Failure;
 use crate::files::{self, Space};
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::layout;
 use crate::leftovers;
-use crate::lock::ServiceLock;
 use crate::manifest::{
-    AppRecord, Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, Manifest, Pool, ServerRecord,
-    format_checksums, write_fingerprint,
+    Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, Manifest, Pool, ServerRecord, format_checksums,
+    write_fingerprint,
 };
 use crate::postgres::{self, ServerFacts};
+use crate::prune;
 use crate::server::Server;
+use crate::settings::Room;
 use crate::units;
 
 /// What the user asked for.
@@ -33,6 +38,10 @@ pub struct CreateOptions {
     pub note: Option<String>,
     /// `None` for the setting.
     pub jobs: Option<usize>,
+    /// The app that is being deployed, and its new code.
+    pub coming: Option<(String, Code)>,
+    /// How long to wait for another run that has the service.
+    pub patience: Duration,
 }
 
 /// What was made.
@@ -46,21 +55,32 @@ pub struct CreateReport {
 
 /// Backs up the database of `service`.
 pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
-    let started = Instant::now();
-    let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
+    let run = Run { pool: Some(options.pool), ..Run::of("create", Instant::now()) };
+    let ended = make(host, service, options);
+    let backup = ended.as_ref().ok().map(|report| &report.backup.id);
+    aftermath::follow(host, service, Run { backup, ..run }, &ended);
+    ended
+}
+
+fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
+    let asked = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
-    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:create")?;
+    let lock = host.lock(service, "pgbackup:create", options.patience)?;
+    // The data is as old as the dump, however long another run was waited for.
+    let (began, started) = (host.now + TimeDelta::from_std(asked.elapsed())?, Instant::now());
+    let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
     let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts);
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
-    check_space(service, &facts, expected)?;
+    check_space(service, &facts, expected, settings.min_free)?;
+    prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10))?;
 
     // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
-    let apps = linked_apps(host, service)?;
-    let id = host.new_id()?;
+    let apps = linked_apps(host, service, options.coming.as_ref())?;
+    let id = Host::new_id_at(began)?;
     let pending = Pending::begin(service, &id)?;
     host.progress.step(&format!(
         "Backing up {} (Postgres {}, database {}, {})",
@@ -73,19 +93,14 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
         database: &service.database,
         id: id.as_str(),
         folder: &pending.folder,
-        jobs,
+        jobs: options.jobs.unwrap_or(settings.jobs),
         compression: postgres::compression(facts.version_num),
         lc_monetary: &facts.lc_monetary,
         expected,
         throw_away: false,
-        only_schema: None,
+        extent: Extent::Whole,
     };
-    let (dumped, roles) = std::thread::scope(|scope| {
-        let roles = scope.spawn(|| server.dump_roles());
-        let dumped = dump(host, &server, &job)?;
-        let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
-        anyhow::Ok((dumped, roles))
-    })?;
+    let (dumped, roles) = dump_all(host, &server, &job)?;
     host.progress.done();
     let fingerprint = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     files::write_private(&pending.folder.join(layout::ROLES), &roles)?;
@@ -96,19 +111,58 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 
     let mut manifest = describe(host, service, &server, &facts, options, &job)?;
     manifest.contents = contents(&fingerprint);
+    manifest.migrations =
+        bookkeeping::read_dump(&dumped.toc, &pending.folder).iter().map(Account::record).collect();
     manifest.apps = apps;
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
-    manifest.finished_at = host.now + TimeDelta::from_std(started.elapsed())?;
+    manifest.started_at = began;
+    manifest.finished_at = began + TimeDelta::from_std(started.elapsed())?;
     let backup = pending.publish(service, manifest, &digests)?;
+    prune_own_pool(host, service, options.pool);
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
 }
 
-/// Refuses when not even twice the expected dump fits.
-fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>) -> Result<()> {
+/// The database and, meanwhile, the roles of its server.
+fn dump_all(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<(Dumped, Vec<u8>)> {
+    std::thread::scope(|scope| {
+        let roles = scope.spawn(|| server.dump_roles());
+        let dumped = dump(host, server, job)?;
+        let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
+        Ok((dumped, roles))
+    })
+}
+
+/// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
+fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool) {
+    let pruned =
+        prune::plan(host, service).and_then(|plan| prune::carry_out(host, service, &plan, Some(pool)));
+    match pruned {
+        Ok(removed) => removed
+            .iter()
+            .for_each(|backup| host.progress.note(&format!("removed {}, as retention says", backup.id))),
+        Err(error) => host.progress.warn(&format!("older backups could not be removed: {error:#}")),
+    }
+}
+
+/// Refuses when not even twice the expected dump fits, or less stays free than is to: a Postgres server on the same disk
+/// must be able to write.
+fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>, min_free: Room) -> Result<()> {
     let expected = last_dump.unwrap_or(facts.size / 10);
-    let Space { free, .. } = files::space(&service.layout.backups())?;
+    let Space { free, total } = files::space(&service.layout.backups())?;
+    let stays = min_free.of(total);
+    if free < stays.saturating_add(expected) {
+        let name = &service.name;
+        return Err(Failure::refused(format!(
+            "there is too little space for a backup of {name}: {} are free in {}, and {} are to stay free (min-free)",
+            units::bytes(free),
+            service.layout.backups().display(),
+            units::bytes(stays),
+        ))
+        .hint(format!("make room, or allow less: dokku pgbackup:set {name} min-free <size or percent>"))
+        .into());
+    }
     let needed = expected.saturating_mul(2);
     if free >= needed {
         return Ok(());
@@ -201,15 +255,21 @@ fn describe(
         dump: DumpRecord { compression: job.compression.to_owned(), jobs: job.jobs, size_bytes: 0, files: 0 },
         contents: Contents { tables: 0, rows: 0, sequences: 0, large_objects: 0 },
         apps: Vec::new(),
+        migrations: Vec::new(),
     })
 }
 
-fn linked_apps(host: &Host<'_>, service: &Service) -> Result<Vec<AppRecord>> {
+fn linked_apps(
+    host: &Host<'_>,
+    service: &Service,
+    coming: Option<&(String, Code)>,
+) -> Result<Vec<AppRecord>> {
     let mut apps = Vec::new();
     for name in service.links()? {
-        let code = host.dokku.deployed_code(&name).with_context(|| format!("the commit of app {name}"))?;
-        let commit_is_certain = code.as_ref().is_some_and(|code| code.certain);
-        apps.push(AppRecord { name, commit: code.map(|code| code.commit), commit_is_certain });
+        let mut app =
+            deployed::running(host.dokku, &name).with_context(|| format!("the commit of app {name}"))?;
+        app.coming = coming.filter(|(deployed, _)| *deployed == name).map(|(_, code)| code.clone());
+        apps.push(app);
     }
     Ok(apps)
 }
@@ -238,7 +298,7 @@ impl Pending {
         let folder = service.layout.backup(&manifest.id);
         files::rename_durably(&self.folder, &folder)?;
         self.published = true;
-        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None })
+        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None })
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! Only files, docker names and triggers that both generations of dokku-postgres share are used; none of its code.
 
+mod actions;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::files;
+use crate::git::Repository;
 use crate::interrupt::Interrupt;
 use crate::layout::{Layout, ServiceLayout};
 use crate::process::Tool;
@@ -33,13 +37,17 @@ pub struct Service {
     pub database: String,
 }
 
-/// What an app was running, as far as dokku knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeployedCode {
-    pub commit: String,
-    /// False when dokku's record and the repository's HEAD do not agree.
-    pub certain: bool,
+/// dokku's record of the last deploy of an app that succeeded, word for word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeploySource {
+    /// Property `deploy-source`: `git-push`, `git-sync`, `docker-image`, …
+    pub kind: String,
+    /// Property `deploy-source-metadata`: the commit, `address#commit`, the image.
+    pub metadata: String,
 }
+
+/// The branch that dokku deploys when nobody says otherwise (dokku's `plugins/git`).
+const DEFAULT_BRANCH: &str = "master";
 
 impl Service {
     /// The container's name, the same in every version of dokku-postgres.
@@ -92,12 +100,18 @@ impl Dokku {
                 .hint("see the ones there are with: dokku postgres:list")
                 .into());
         }
+        self.known_service(name)
+    }
+
+    /// A service that is known to be there, whoever may use it.
+    pub fn known_service(&self, name: &ServiceName) -> Result<Service> {
+        let layout = self.layout.service(name);
         let database = first_line(&layout.root().join("DATABASE_NAME"))?;
         Ok(Service { name: name.clone(), layout, database: database.unwrap_or_else(|| name.to_string()) })
     }
 
-    /// All services that the user may use, by name.
-    pub fn services(&self) -> Result<Vec<Service>> {
+    /// The names of all services, whoever may use them.
+    fn service_names(&self) -> Result<Vec<ServiceName>> {
         let folder = self.layout.services();
         if !folder.is_dir() {
             return Ok(Vec::new());
@@ -108,6 +122,12 @@ impl Dokku {
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .collect();
         names.sort();
+        Ok(names)
+    }
+
+    /// All services that the user may use, by name.
+    pub fn services(&self) -> Result<Vec<Service>> {
+        let names = self.service_names()?;
         let plain: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
         let allowed = self.allowed("user-auth-service", &["postgres"], &plain)?;
         names
@@ -115,6 +135,17 @@ impl Dokku {
             .filter(|name| allowed.iter().any(|one| one == name.as_str()))
             .map(|name| self.service(name))
             .collect()
+    }
+
+    /// All services, whoever may use them: for what the server does by itself.
+    pub fn all_services(&self) -> Result<Vec<Service>> {
+        self.service_names()?.iter().map(|name| self.known_service(name)).collect()
+    }
+
+    /// Those of `names` that the user may use, also of services that are not there any more.
+    pub fn allowed_services(&self, names: &[ServiceName]) -> Result<Vec<String>> {
+        let names: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
+        self.allowed("user-auth-service", &["postgres"], &names)
     }
 
     /// Which of `names` the plugins that control access let this user see
@@ -140,38 +171,62 @@ impl Dokku {
         entries.flatten().any(|entry| entry.file_name() != "20_events" && entry.path().join(trigger).exists())
     }
 
-    /// The commit that `app` was running, or `None` where dokku knows of none.
-    ///
-    /// dokku writes down what it deployed, but not at a `ps:rebuild`; and the repository's HEAD is behind during a push
-    /// and ahead after a failed `git:sync`. Only where HEAD does not contradict the record the commit is
-    /// certain.
-    pub fn deployed_code(&self, app: &str) -> Result<Option<DeployedCode>> {
-        let metadata =
-            first_line(&self.layout.app_property(app, "deploy-source-metadata"))?.unwrap_or_default();
-        let recorded = metadata.rsplit('#').next().filter(|text| is_commit(text)).map(str::to_owned);
-        let head = self.head(app);
-        let certain = recorded.is_some() && head.as_ref().is_none_or(|head| recorded.as_ref() == Some(head));
-        Ok(recorded.or(head).map(|commit| DeployedCode { commit, certain }))
+    /// What dokku wrote down at the end of the app's last deploy that succeeded. Not written at a `ps:rebuild`.
+    pub fn deploy_source(&self, app: &str) -> Result<DeploySource> {
+        let property = |name| Ok::<_, anyhow::Error>(self.property("apps", app, name)?.unwrap_or_default());
+        Ok(DeploySource { kind: property("deploy-source")?, metadata: property("deploy-source-metadata")? })
     }
 
-    fn head(&self, app: &str) -> Option<String> {
-        let repository = self.environment.dokku_root.join(app);
-        if !repository.join("HEAD").is_file() {
-            return None;
+    /// The branch of the app's repository that is deployed.
+    pub fn deploy_branch(&self, app: &str) -> Result<String> {
+        let own = self.property("git", app, "deploy-branch")?;
+        let branch = if own.is_some() { own } else { self.property("git", "--global", "deploy-branch")? };
+        Ok(branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()))
+    }
+
+    /// When dokku wrote that down: the end of that deploy.
+    pub fn deployed_at(&self, app: &str) -> Option<DateTime<Utc>> {
+        let path = self.layout.app_property("apps", app, "deploy-source-metadata");
+        std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok().map(DateTime::from)
+    }
+
+    /// The image that `git:from-image` was given last (dokku's `plugins/git`, property `source-image`).
+    pub fn source_image(&self, app: &str) -> Result<Option<String>> {
+        self.property("git", app, "source-image")
+    }
+
+    /// When dokku made the app, in its own words; `None` for one that older versions made.
+    pub fn app_created_at(&self, app: &str) -> Result<Option<String>> {
+        self.property("apps", app, "created-at")
+    }
+
+    fn property(&self, plugin: &str, app: &str, name: &str) -> Result<Option<String>> {
+        first_line(&self.layout.app_property(plugin, app, name))
+    }
+
+    /// The app's bare repository, which need not be there.
+    pub fn repository(&self, app: &str) -> Repository<'_> {
+        Repository {
+            path: self.environment.dokku_root.join(app),
+            interrupt: &self.interrupt,
+            with_pushed: false,
         }
-        // Inside a push git's quarantine variables point at another repository's objects.
-        let git = Tool::new("git")
-            .without_env(&[
-                "GIT_DIR",
-                "GIT_OBJECT_DIRECTORY",
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-                "GIT_QUARANTINE_PATH",
-            ])
-            .arg("-C")
-            .arg(&repository)
-            .args(["rev-parse", "--verify", "--quiet", "HEAD"]);
-        let output = git.run(&self.interrupt).ok().filter(crate::process::Output::success)?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|commit| is_commit(commit))
+    }
+
+    pub fn app_exists(&self, app: &str) -> bool {
+        is_app_name(app) && self.environment.dokku_root.join(app).is_dir()
+    }
+
+    /// The services that `app` is linked to, by name. Whoever may deploy the app is not asked about them.
+    pub fn services_of_app(&self, app: &str) -> Result<Vec<Service>> {
+        let mut services = Vec::new();
+        for name in self.service_names()? {
+            let service = self.known_service(&name)?;
+            if service.links()?.iter().any(|link| link == app) {
+                services.push(service);
+            }
+        }
+        Ok(services)
     }
 
     /// Those of `apps` that this user may see.
@@ -179,40 +234,12 @@ impl Dokku {
         let names: Vec<&str> = apps.iter().map(String::as_str).collect();
         self.allowed("user-auth-app", &[], &names)
     }
-
-    /// Stops an app as `ps:stop` does (dokku's `plugins/ps`: `scheduler-stop`, then `post-stop`).
-    pub fn stop_app(app: &str) -> Result<()> {
-        let scheduler = Self::trigger(&["scheduler-detect", app])?;
-        let scheduler = if scheduler.trim().is_empty() { "docker-local" } else { scheduler.trim() };
-        Self::trigger(&["scheduler-stop", scheduler, app])?;
-        Self::trigger(&["post-stop", app])?;
-        Ok(())
-    }
-
-    /// Starts an app again; does nothing for one that was never deployed.
-    pub fn start_app(app: &str) -> Result<()> {
-        Self::trigger(&["app-restart", app]).map(drop)
-    }
-
-    /// Fires a trigger as dokku's own plugins do; not stopped by an interrupt, since half a stop is none.
-    fn trigger(words: &[&str]) -> Result<String> {
-        let output = Tool::new("plugn").arg("trigger").args(words).run_always()?;
-        if output.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let why = output.last_words(1).join("");
-        Err(Failure::tool(format!("dokku's trigger {} failed: {why}", words.join(" "))).into())
-    }
 }
 
 /// dokku's rule for app names (`plugins/common`, `IsValidAppName`), without dots at the start.
-fn is_app_name(name: &str) -> bool {
+pub fn is_app_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
     name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && name.chars().all(allowed)
-}
-
-fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The first line of a small file, `None` when there is no file or nothing in it.

@@ -38,8 +38,17 @@ pub struct DumpJob<'a> {
     pub expected: Option<u64>,
     /// Remove each file once it is digested.
     pub throw_away: bool,
-    /// `None` for the whole database.
-    pub only_schema: Option<&'a str>,
+    pub extent: Extent<'a>,
+}
+
+/// How much of a database to dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent<'a> {
+    Whole,
+    /// One schema of it.
+    Schema(&'a str),
+    /// No rows.
+    Definitions,
 }
 
 /// A dump that `pg_dump` ended well, with the digests of all its files.
@@ -113,7 +122,11 @@ fn stop_before_the_disk_is_full(folder: &Path) -> Result<()> {
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
     let mut command = postgres::dump_command(job.database, job.jobs, job.compression, INSIDE);
-    command.extend(job.only_schema.map(|schema| format!("--schema={}", postgres::identifier(schema))));
+    match job.extent {
+        Extent::Whole => {}
+        Extent::Schema(schema) => command.push(format!("--schema={}", postgres::identifier(schema))),
+        Extent::Definitions => command.push("--schema-only".to_owned()),
+    }
     command
 }
 

@@ -29,6 +29,23 @@ pub struct Environment {
     pub no_color: bool,
     /// Processors this process may use.
     pub cores: usize,
+    /// `DOKKU_LOGS_DIR`.
+    pub logs: PathBuf,
+    /// Of the deploy that is going on.
+    pub deploy: DeployEnvironment,
+}
+
+/// What dokku says of a deploy to those whom it calls in its course.
+#[derive(Debug, Clone, Default)]
+pub struct DeployEnvironment {
+    /// `DOKKU_BUILD_ID`, one for each deploy; since dokku 0.38.
+    pub build_id: Option<String>,
+    /// `DOKKU_BUILD_SOURCE`: `git-hook`, `ps:rebuild`, `git:sync`, `config-redeploy`, `ps:restart`, …; since dokku 0.38.
+    pub source: Option<String>,
+    /// `DOKKU_PID`: the process of the command that the user gave.
+    pub pid: Option<String>,
+    /// `DOKKU_COMMAND`: that command's name.
+    pub command: Option<String>,
 }
 
 impl Environment {
@@ -50,7 +67,19 @@ impl Environment {
                 || is_set("DOKKU_NO_COLOR")
                 || text("TERM").is_none_or(|term| term == "dumb" || term == "unknown"),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            logs: path("DOKKU_LOGS_DIR").unwrap_or_else(|| PathBuf::from("/var/log/dokku")),
+            deploy: DeployEnvironment {
+                build_id: text("DOKKU_BUILD_ID"),
+                source: text("DOKKU_BUILD_SOURCE"),
+                pid: text("DOKKU_PID"),
+                command: text("DOKKU_COMMAND"),
+            },
         }
+    }
+
+    /// Who gave the command: the ssh key's name, else the user at the server's shell.
+    pub fn who(&self) -> &str {
+        if self.ssh_name == "default" { &self.ssh_user } else { &self.ssh_name }
     }
 
     /// `path` (below `lib_root`) as the docker daemon must be told it.

@@ -44,6 +44,7 @@ impl Kind {
 pub struct Failure {
     pub kind: Kind,
     pub message: String,
+    /// What to type, a line or two.
     pub hint: Option<String>,
     pub details: Vec<String>,
     /// A tool failed because of what it was given, not because of its surroundings.
@@ -111,9 +112,14 @@ pub fn failure_in(error: &anyhow::Error) -> Option<&Failure> {
     error.downcast_ref::<Failure>()
 }
 
-/// The exit code for `error`: that of its [`Failure`], or 1.
+/// The kind of `error`: that of its [`Failure`], or [`Kind::Failed`].
+pub fn kind_of(error: &anyhow::Error) -> Kind {
+    failure_in(error).map_or(Kind::Failed, |failure| failure.kind)
+}
+
+/// The exit code for `error`.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    failure_in(error).map_or(Kind::Failed, |failure| failure.kind).exit_code()
+    kind_of(error).exit_code()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this file owns changes to the file system")]
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -12,6 +13,7 @@ use rustix::fs::OFlags;
 
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
+const READABLE_FILE: u32 = 0o644;
 
 /// Makes `path` and the folders above it that are missing, each 0700.
 pub fn create_private_folders(path: &Path) -> Result<()> {
@@ -38,15 +40,26 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Replaces `path` by `bytes` in one step: after a crash there is the old content or the new.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, true)
+}
+
+/// The same for what need not survive a crash of the machine: readers see the old content or the new.
+pub fn write_atomic_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
     let beside = beside(path);
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&beside)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if durably {
+            file.sync_all()?;
+        }
         fs::rename(&beside, path)
     };
-    let written = write().and_then(|()| sync_parent(path));
+    let written = write().and_then(|()| if durably { sync_parent(path) } else { Ok(()) });
     written.map_err(|error| {
         let _ = fs::remove_file(&beside);
         anyhow::Error::from(error).context(format!("cannot write {}", path.display()))
@@ -67,6 +80,114 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     let renamed = fs::rename(from, to).and_then(|()| sync_parent(to));
     renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+}
+
+/// Moves a folder: by a rename, or to another file system by a copy that appears whole, and only then the original
+/// goes.
+pub fn move_folder(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let beside = beside(to);
+            remove_tree(&beside)?;
+            copy_folder(from, &beside)?;
+            sync_folder_tree(&beside)?;
+            fs::rename(&beside, to)?;
+            sync_parent(to)?;
+            return remove_tree(from);
+        }
+        Err(error) => return Err(error).with_context(|| moving(from, to)),
+    }
+    sync_parent(to).and_then(|()| sync_parent(from)).with_context(|| moving(from, to))
+}
+
+fn moving(from: &Path, to: &Path) -> String {
+    format!("cannot move {} to {}", from.display(), to.display())
+}
+
+/// Files that are one file with several names stay that.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    let mut copies: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut folders = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = folders.pop() {
+        create_private_folder(&to)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let (source, target) = (entry.path(), to.join(entry.file_name()));
+            let metadata = fs::symlink_metadata(&source)?;
+            let inode = (metadata.dev(), metadata.ino());
+            if metadata.is_dir() {
+                folders.push((source, target));
+            } else if let Some(copy) = copies.get(&inode) {
+                fs::hard_link(copy, &target)?;
+            } else if metadata.is_file() {
+                fs::copy(&source, &target).with_context(|| moving(&source, &target))?;
+                copies.insert(inode, target);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What tells a folder from another one that has its path later: device, inode and time of birth.
+pub fn identity(path: &Path) -> Result<String> {
+    let metadata = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    // Inodes are given anew. Without the time, two folders cannot be told apart.
+    let born = metadata.created().with_context(|| format!("the time of birth of {}", path.display()))?;
+    let born = born.duration_since(std::time::UNIX_EPOCH)?.as_nanos();
+    Ok(format!("{}:{}:{born}", metadata.dev(), metadata.ino()))
+}
+
+/// Replaces a file that others may read: metrics.
+pub fn write_atomic_readable(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = beside(path);
+    let write = || -> io::Result<()> {
+        let _ = fs::remove_file(&beside);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(READABLE_FILE).open(&beside)?;
+        file.set_permissions(fs::Permissions::from_mode(READABLE_FILE))?;
+        file.write_all(bytes)?;
+        fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes a file and makes that durable; none there is fine.
+pub fn remove_durably(path: &Path) -> Result<()> {
+    remove_tree(path)?;
+    sync_parent(path).with_context(|| format!("cannot make the removal of {} durable", path.display()))
+}
+
+/// Appends a line to a file, 0600. One write, so that lines of two runs do not mix.
+pub fn append_line(path: &Path, line: &str) -> Result<()> {
+    let open = OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE).open(path);
+    let write = |mut file: File| file.write_all(format!("{line}\n").as_bytes());
+    open.and_then(write).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Bytes that everything below `folder` takes on the disk; what has several names there counts once.
+pub fn disk_use(folder: &Path) -> u64 {
+    disk_use_of([folder])
+}
+
+/// The same of several folders together.
+pub fn disk_use_of<'a>(folders: impl IntoIterator<Item = &'a Path>) -> u64 {
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    folders.into_iter().for_each(|folder| add_disk_use(folder, &mut seen, &mut total));
+    total
+}
+
+fn add_disk_use(path: &Path, seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    if metadata.nlink() < 2 || metadata.is_dir() || seen.insert((metadata.dev(), metadata.ino())) {
+        // st_blocks counts 512 bytes (stat(2)), whatever the file system's blocks are.
+        *total += metadata.blocks() * 512;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            add_disk_use(&entry.path(), seen, total);
+        }
+    }
 }
 
 /// Makes everything written below `folder` durable.

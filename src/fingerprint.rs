@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::copy_rows::RowSum;
 use crate::digest::{self, Content, FileDigest};
 use crate::schema;
+use crate::sql_text;
 use crate::toc::{Entry, Toc};
 
 /// Raised with every change of what a fingerprint of the same dump comes to (`schema.rs`, `copy_rows.rs`, grouping).
@@ -126,35 +127,7 @@ fn loaded_into(entry: &Entry) -> (String, String) {
     if !entry.definition.starts_with("-- load via partition root ") {
         return own();
     }
-    copied_table(&entry.copy_statement).unwrap_or_else(own)
-}
-
-/// From `COPY public."Odd ""Name""" (id) FROM stdin;`.
-fn copied_table(statement: &str) -> Option<(String, String)> {
-    let (schema, rest) = first_name(statement.strip_prefix("COPY ")?)?;
-    let (name, _) = first_name(rest.strip_prefix('.')?)?;
-    Some((schema, name))
-}
-
-/// The identifier that `text` begins with, and what follows it.
-fn first_name(text: &str) -> Option<(String, &str)> {
-    let Some(mut rest) = text.strip_prefix('"') else {
-        let end = text.find(['.', ' '])?;
-        return Some((text[..end].to_owned(), &text[end..]));
-    };
-    let mut name = String::new();
-    loop {
-        let end = rest.find('"')?;
-        name.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, rest)),
-        }
-    }
+    sql_text::copied_table(&entry.copy_statement).map_or_else(own, |(schema, name, _)| (schema, name))
 }
 
 /// The tables whose rows are those of all their partitions.

@@ -1,11 +1,14 @@
 //! The edges that core works with, handed in together.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use crate::backup_id::BackupId;
 use crate::docker::Docker;
 use crate::dokku::{Dokku, Service};
+use crate::lock::ServiceLock;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -16,6 +19,8 @@ pub struct Host<'a> {
     pub progress: &'a dyn Progress,
     /// When this run was started.
     pub now: DateTime<Utc>,
+    /// Whom the history names: the ssh key's name, the user at the server's shell, or `schedule`.
+    pub who: &'a str,
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -30,9 +35,39 @@ impl Host<'_> {
         Ok(self.docker.interrupt().check()?)
     }
 
+    /// The server's name, for messages that come from several.
+    pub fn name(&self) -> String {
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    }
+
     /// A new id for something that starts now.
     pub fn new_id(&self) -> Result<BackupId> {
-        Ok(BackupId::new(self.now, random()?))
+        Self::new_id_at(self.now)
+    }
+
+    pub fn new_id_at(time: DateTime<Utc>) -> Result<BackupId> {
+        Ok(BackupId::new(time, random()?))
+    }
+
+    /// The service's lock, waited for at most `patience`.
+    pub fn lock(&self, service: &Service, purpose: &str, patience: Duration) -> Result<ServiceLock> {
+        let mut told = false;
+        ServiceLock::await_turn(&service.layout.lock(), &service.name, purpose, patience, |busy| {
+            if !told {
+                self.progress.note(&format!("{busy}; waiting for it"));
+                told = true;
+            }
+            self.check()
+        })
+    }
+
+    pub fn global_settings(&self) -> Result<Settings> {
+        Settings::load_global(self.dokku.layout(), self.dokku.environment().cores)
+    }
+
+    /// Those of the service or, where they cannot be read, those for all services: for what must be done all the same.
+    pub fn settings_for_sure(&self, service: &Service) -> Option<Settings> {
+        self.settings(service).or_else(|_| self.global_settings()).ok()
     }
 
     pub fn settings(&self, service: &Service) -> Result<Settings> {

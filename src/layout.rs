@@ -5,11 +5,17 @@
 //!     pgbackup/
 //!         lock                                     held by the one writer
 //!         settings.toml                            this service's settings
-//!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/ verified.toml
+//!         history.jsonl                            what was done, a line for each run
+//!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/; verified.toml pinned.toml
 //!         backups/.pending-<backup id>/            being made
 //!         backups/.deleted-<backup id>/            being removed
 //!         scratch/<backup id>-<random>/            of a drill or a restore of single tables that is going on
 //! $DOKKU_LIB_ROOT/config/pgbackup/settings.toml    settings for all services
+//! $DOKKU_LIB_ROOT/data/pgbackup/
+//!     apps/<app>/deployed.toml                     which code the app runs
+//!     apps/<app>/deploy-<key>.toml                 a deploy that is going on
+//!     practice/<app>.toml                          what a practice run has made
+//!     destroyed/<service>-<time>/pgbackup/         what a destroyed service had in its folder pgbackup/
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -23,12 +29,15 @@ pub const FINGERPRINT: &str = "fingerprint.toml";
 pub const ROLES: &str = "roles.sql";
 pub const DUMP: &str = "dump";
 pub const VERIFIED: &str = "verified.toml";
+pub const PINNED: &str = "pinned.toml";
 pub const PENDING_PREFIX: &str = ".pending-";
 pub const DELETED_PREFIX: &str = ".deleted-";
+pub const DEPLOY_PREFIX: &str = "deploy-";
 
-/// Whether a file of a backup is the record of its verification, or one that is being written.
-pub fn is_verification(name: &str) -> bool {
-    name.strip_prefix('.').unwrap_or(name).starts_with(VERIFIED)
+/// Whether a file of a backup is one of those that come after it was made (or one of them that is being written).
+pub fn is_later_record(name: &str) -> bool {
+    let name = name.strip_prefix('.').unwrap_or(name);
+    name.starts_with(VERIFIED) || name.starts_with(PINNED)
 }
 
 /// The folders that belong to the whole server.
@@ -47,6 +56,16 @@ impl Layout {
         self.lib_root.join("services/postgres")
     }
 
+    /// The backups of services that were destroyed, a folder each.
+    pub fn destroyed(&self) -> PathBuf {
+        self.lib_root.join("data/pgbackup/destroyed")
+    }
+
+    /// One of them, laid out as in the service that it was.
+    pub fn destroyed_service(&self, name: &str) -> ServiceLayout {
+        ServiceLayout { root: self.destroyed().join(name) }
+    }
+
     pub fn service(&self, name: &ServiceName) -> ServiceLayout {
         ServiceLayout { root: self.services().join(name.as_str()) }
     }
@@ -55,9 +74,33 @@ impl Layout {
         self.lib_root.join("config/pgbackup/settings.toml")
     }
 
-    /// A property that dokku's apps plugin keeps of an app (`plugins/common/property.go`).
-    pub fn app_property(&self, app: &str, property: &str) -> PathBuf {
-        self.lib_root.join("config/apps").join(app).join(property)
+    /// A property that one of dokku's plugins keeps of an app, or of all (`--global`) (`plugins/common/property.go`).
+    pub fn app_property(&self, plugin: &str, app: &str, property: &str) -> PathBuf {
+        self.lib_root.join("config").join(plugin).join(app).join(property)
+    }
+
+    /// What we know of an app's deploys.
+    pub fn app(&self, app: &str) -> PathBuf {
+        self.lib_root.join("data/pgbackup/apps").join(app)
+    }
+
+    /// Which code the app runs.
+    pub fn deployed(&self, app: &str) -> PathBuf {
+        self.app(app).join("deployed.toml")
+    }
+
+    /// A deploy of the app that is going on.
+    pub fn deploy(&self, app: &str, key: &str) -> PathBuf {
+        self.app(app).join(format!("{DEPLOY_PREFIX}{key}.toml"))
+    }
+
+    /// Where each practice run writes down what it makes.
+    pub fn practices(&self) -> PathBuf {
+        self.lib_root.join("data/pgbackup/practice")
+    }
+
+    pub fn practice(&self, app: &str) -> PathBuf {
+        self.practices().join(format!("{app}.toml"))
     }
 }
 
@@ -99,6 +142,11 @@ impl ServiceLayout {
 
     pub fn deleted(&self, name: &str) -> PathBuf {
         self.backups().join(format!("{DELETED_PREFIX}{name}"))
+    }
+
+    /// What was done to the service, a line of JSON for each run.
+    pub fn history(&self) -> PathBuf {
+        self.own().join("history.jsonl")
     }
 
     pub fn scratch(&self) -> PathBuf {

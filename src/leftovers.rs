@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup, Entry};
+use crate::destroyed;
 use crate::docker::Leftover;
 use crate::dokku::Service;
 use crate::files;
@@ -20,6 +21,7 @@ use crate::swap;
 
 /// Removes containers and folders of runs that are dead.
 pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<()> {
+    destroyed::bring_back(host, service)?;
     clear_containers(host, service, |_| true)?;
     for entry in catalog::list(&service.layout)? {
         let (folder, what) = match &entry {
@@ -61,7 +63,7 @@ fn clear_containers(host: &Host<'_>, service: &Service, is_ours: impl Fn(&Leftov
 fn clear_records(host: &Host<'_>, backup: &Backup) -> Result<()> {
     let Ok(entries) = fs::read_dir(&backup.folder) else { return Ok(()) };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    for name in names.filter(|name| name.starts_with('.') && layout::is_verification(name)) {
+    for name in names.filter(|name| name.starts_with('.') && layout::is_later_record(name)) {
         // Whoever verifies it holds the backup.
         if BackupLock::exclusive(&backup.folder)?.is_some() {
             files::remove_tree(&backup.folder.join(name))?;

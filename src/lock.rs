@@ -5,12 +5,13 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::error::Failure;
+use crate::error::{self, Failure, Kind};
 use crate::files;
 use crate::service_name::ServiceName;
 
@@ -20,7 +21,29 @@ pub struct ServiceLock {
     _file: File,
 }
 
+/// How often somebody who waits looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 impl ServiceLock {
+    /// The same, but waits for the holder at most `patience`. `wait` hears the holder's name each time, and may end
+    /// it with an error.
+    pub fn await_turn(
+        path: &Path,
+        service: &ServiceName,
+        purpose: &str,
+        patience: Duration,
+        mut wait: impl FnMut(&anyhow::Error) -> Result<()>,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            match Self::take(path, service, purpose) {
+                Err(error) if started.elapsed() < patience && is_busy(&error) => wait(&error)?,
+                ended => return ended,
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// Takes the lock at once or fails with [`crate::error::Kind::Busy`], naming the holder. `purpose` is what the
     /// holder is doing, for the next one who asks.
     pub fn take(path: &Path, service: &ServiceName, purpose: &str) -> Result<Self> {
@@ -41,6 +64,10 @@ impl ServiceLock {
             .with_context(|| format!("cannot write the lock {}", path.display()))?;
         Ok(ServiceLock { _file: file })
     }
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error::kind_of(error) == Kind::Busy
 }
 
 /// Held on a backup's folder: shared by those who read it, exclusive by the one who deletes it.

@@ -13,11 +13,15 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(wrong) => return Ui::new(&environment, false, false).usage(&wrong),
     };
-    let ui = Ui::new(&environment, parsed.common.quiet, parsed.common.force);
+    let mut ui = Ui::new(&environment, parsed.common.quiet, parsed.common.force);
+    let scheduled = parsed.is_scheduled();
+    if scheduled {
+        ui.log_with(stamp);
+    }
     #[expect(clippy::disallowed_methods, reason = "the clock is read here, once")]
     let now = chrono::Utc::now();
     let ended = Interrupt::install().map_err(anyhow::Error::from).and_then(|interrupt| {
-        commands::run(&App::new(environment, interrupt, &ui, &parsed.common, now), parsed.command)
+        commands::run(&App::new(environment, interrupt, &ui, &parsed.common, now, scheduled), parsed.command)
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,4 +30,12 @@ fn main() -> ExitCode {
             ExitCode::from(error::exit_code(&failure))
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock is read here, for a log that is written line by line"
+)]
+fn stamp() -> String {
+    chrono::Local::now().format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::backup_id::BackupId;
+use crate::deployed::AppRecord;
 use crate::digest::{FileDigest, sha256_hex};
 use crate::files;
 use crate::fingerprint::Fingerprint;
@@ -64,6 +65,8 @@ pub struct Manifest {
     pub contents: Contents,
     #[serde(default)]
     pub apps: Vec<AppRecord>,
+    #[serde(default)]
+    pub migrations: Vec<MigrationRecord>,
 }
 
 /// The server that the database lived in.
@@ -109,15 +112,18 @@ pub struct Contents {
     pub large_objects: u64,
 }
 
-/// A linked app, and the commit that it was running.
+/// How far the migrations of one tool were, as its bookkeeping table says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppRecord {
-    pub name: String,
+pub struct MigrationRecord {
+    pub tool: String,
+    /// Its bookkeeping table.
+    pub schema: String,
+    pub table: String,
+    /// How many are applied.
+    pub count: usize,
+    /// The last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// False when dokku's record of the last deploy and the repository's HEAD did not agree.
-    #[serde(default)]
-    pub commit_is_certain: bool,
+    pub head: Option<String>,
 }
 
 impl Manifest {
@@ -262,6 +268,37 @@ impl Verified {
 
     pub fn write(&self, folder: &Path) -> Result<()> {
         files::write_atomic(&folder.join(layout::VERIFIED), toml::to_string(self)?.as_bytes())
+    }
+}
+
+/// `pinned.toml`: somebody wants this backup kept, whatever the retention says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    pub at: DateTime<Utc>,
+    /// The ssh key's name, or the user at the server's shell.
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Pinned {
+    /// The mark in `folder`. One that cannot be read keeps the backup all the same.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let path = folder.join(layout::PINNED);
+        path.symlink_metadata().ok()?;
+        let parsed = || {
+            toml::from_str(std::str::from_utf8(&files::read_bounded(&path, MAX_MANIFEST).ok()?).ok()?).ok()
+        };
+        let unreadable = || Pinned { at: DateTime::UNIX_EPOCH, by: "unknown".to_owned(), note: None };
+        Some(parsed().unwrap_or_else(unreadable))
+    }
+
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        files::write_atomic(&folder.join(layout::PINNED), toml::to_string(self)?.as_bytes())
+    }
+
+    pub fn remove(folder: &Path) -> Result<()> {
+        files::remove_durably(&folder.join(layout::PINNED))
     }
 }
 

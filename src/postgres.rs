@@ -228,6 +228,15 @@ select json_build_object(
     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = current_database()));
 ";
 
+/// Every table of the database but the system's, with its columns.
+pub const TABLES_WITH_COLUMNS: &str = "\
+select coalesce(json_agg(json_build_array(nspname, relname, columns)), '[]')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace,
+  lateral (select coalesce(json_agg(attname order by attnum), '[]') as columns from pg_attribute
+    where attrelid = c.oid and attnum > 0 and not attisdropped) a
+where relkind = 'r' and nspname not in ('pg_catalog', 'information_schema', 'pg_toast');
+";
+
 /// Drops a database; since Postgres 13 whoever is connected to it is sent away.
 pub fn drop_database(version: PgVersion, name: &str) -> String {
     let force = if version.major() >= 13 { " with (force)" } else { "" };
@@ -241,9 +250,13 @@ pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Re
         .map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
 }
 
+/// What the server says when sessions wait for each other in a circle.
+pub const DEADLOCK: &str = "deadlock detected";
+
 /// Whether a tool failed because of what it was given, and not because of its surroundings.
 pub fn is_about_the_data(stderr: &str) -> bool {
-    const SURROUNDINGS: [&str; 5] = [
+    const SURROUNDINGS: [&str; 6] = [
+        DEADLOCK,
         "No space left on device",
         "could not resize shared memory segment",
         "out of memory",

@@ -150,6 +150,14 @@ impl Tool {
     }
 }
 
+/// When a process was started, in clock ticks since the machine's (proc(5), `stat`, field 22); `None` when there is none.
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold blanks and brackets.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// `pg_dump` repeats whole queries in its errors, which can name thousands of tables.
 fn shortened(line: &str) -> String {
     match line.char_indices().nth(LONGEST_LINE) {
@@ -245,6 +253,12 @@ mod tests {
             Tool::new("sh").args(["-c", "printf %s \"$PGPASSWORD\""]).secret_env("PGPASSWORD", "s3cret");
         assert_eq!(tool.run(&Interrupt::default()).unwrap().stdout, b"s3cret");
         assert!(!tool.line().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_process_has_a_time_of_its_start() {
+        assert!(start_time(std::process::id()).is_some_and(|ticks| ticks > 0));
+        assert_eq!(start_time(u32::MAX), None);
     }
 
     #[test]

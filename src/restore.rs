@@ -1,5 +1,6 @@
 //! Restoring: plan, restore into a new database, prove it, swap. The live database is never written to.
 
+pub mod code;
 mod fill;
 mod proof;
 pub mod tables;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
 use crate::dokku::{Dokku, Service};
 use crate::error::Failure;
@@ -25,8 +27,10 @@ use crate::server::Server;
 use crate::swap;
 use crate::units;
 use crate::verify;
+use code::CodeReport;
 use fill::NewDatabase;
-pub use fill::{RestoreJob, create_roles, possible_jobs, run_pg_restore};
+pub use fill::{RestoreJob, create_roles, possible_jobs, run_pg_restore, without_deadlock};
+pub use proof::count_rows;
 use target::Target;
 
 /// What the user asked for.
@@ -56,6 +60,8 @@ pub struct RestorePlan {
     /// Roles that the backup knows and the server does not: they are made.
     pub missing_roles: Vec<String>,
     pub warnings: Vec<String>,
+    /// How the code that runs now fits the backup.
+    pub code: CodeReport,
 }
 
 /// What was done.
@@ -79,7 +85,11 @@ pub fn plan_restore(
     refuse_unless_whole(host, &backup)?;
     let server = Server::of(host, target)?;
     let found = Target::look(&server, &target.database)?;
-    decide(host, target, backup, options, &found)
+    let mut plan = decide(host, target, backup, options, &found)?;
+    if found.exists {
+        plan.code = code::look(host, &server, target, &plan.backup, &plan.apps)?;
+    }
+    Ok(plan)
 }
 
 fn refuse_unless_whole(host: &Host<'_>, backup: &Backup) -> Result<()> {
@@ -151,6 +161,7 @@ fn decide(
         warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },
         target: target.clone(),
         backup,
+        code: CodeReport::default(),
     })
 }
 
@@ -188,6 +199,14 @@ fn warnings(manifest: &Manifest, facts: &ServerFacts) -> Vec<String> {
 
 /// Carries a plan out. What the plan rests on is looked at again, now behind the lock.
 pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
+    let (target, id) = (plan.target.clone(), plan.backup.id.clone());
+    let run = Run { backup: Some(&id), ..Run::of("restore", Instant::now()) };
+    let ended = carry_out(host, plan, options);
+    aftermath::follow(host, &target, run, &ended);
+    ended
+}
+
+fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
     let started = Instant::now();
     let service = &plan.target.clone();
     files::create_private_folders(&service.layout.own())?;
@@ -197,25 +216,29 @@ pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions)
     let server = Server::of(host, service)?;
     let found = Target::look(&server, &service.database)?;
     leftovers::clear_databases(host, &server, service, &found.facts);
-    let plan = decide(host, service, plan.backup, options, &found)?;
+    let code = plan.code;
+    let plan = RestorePlan { code, ..decide(host, service, plan.backup, options, &found)? };
     let toc = manifest::read_toc(&plan.backup.folder)?;
     let _stopped = if plan.stop_apps { Some(StoppedApps::stop(host, &plan.apps)?) } else { None };
 
     let created_roles = create_roles(&server, &plan.backup.folder, &found.facts)?;
     let version = found.facts.version_num;
-    let scratch =
-        NewDatabase::create(&server, &plan.restoring, version, &found.creation(&plan.restoring, &toc))?;
-    host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
     let jobs = possible_jobs(&toc, options.jobs.unwrap_or(host.settings(service)?.jobs));
+    host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
+    let creation = found.creation(&plan.restoring, &toc);
     let manifest = &plan.backup.manifest;
-    let job = RestoreJob {
-        id: manifest.id.as_str(),
-        folder: &plan.backup.folder,
-        lc_monetary: &manifest.server.lc_monetary,
-        command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
-        growing: Some((&plan.restoring, manifest.database.size_bytes)),
-    };
-    run_pg_restore(host, &server, job)?;
+    let scratch = without_deadlock(host, jobs, |jobs| {
+        let scratch = NewDatabase::create(&server, &plan.restoring, version, &creation)?;
+        let job = RestoreJob {
+            id: manifest.id.as_str(),
+            folder: &plan.backup.folder,
+            lc_monetary: &manifest.server.lc_monetary,
+            command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
+            growing: Some((&plan.restoring, manifest.database.size_bytes)),
+        };
+        run_pg_restore(host, &server, job)?;
+        Ok(scratch)
+    })?;
     host.progress.step("Comparing the rows of every table with the backup");
     let expected = manifest::read_fingerprint(&plan.backup.folder)?;
     proof::prove(&server, &plan.restoring, &expected.tables, &toc)?;
@@ -258,6 +281,17 @@ fn drop_older(host: &Host<'_>, server: &Server<'_>, plan: &RestorePlan, version:
     }
 }
 
+/// Drops what a restore put aside, where nobody is going to want it back.
+pub fn drop_previous(host: &Host<'_>, target: &Service, name: &str) {
+    let dropped = Server::of(host, target).and_then(|server| {
+        let facts = server.facts_of(target)?;
+        server.execute_always(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name))
+    });
+    if let Err(error) = dropped {
+        host.progress.warn(&format!("the database {name} could not be dropped: {error}"));
+    }
+}
+
 /// Apps that are stopped for a while, and started again whatever happens.
 struct StoppedApps<'a, 'b> {
     host: &'a Host<'b>,
@@ -268,6 +302,10 @@ impl<'a, 'b> StoppedApps<'a, 'b> {
     fn stop(host: &'a Host<'b>, apps: &[String]) -> Result<Self> {
         let mut stopped = StoppedApps { host, names: Vec::new() };
         for app in apps {
+            if !Dokku::is_running(app)? {
+                host.progress.note(&format!("{app} does not run, and is not started afterwards"));
+                continue;
+            }
             host.progress.step(&format!("Stopping {app}"));
             stopped.names.push(app.clone());
             Dokku::stop_app(app)?;

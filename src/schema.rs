@@ -128,7 +128,7 @@ fn comparable(definition: &str) -> String {
 }
 
 /// The length of the quoted thing that `text` begins with: 'text', "name" or $tag$body$tag$; 0 when it is none.
-fn quoted_length(text: &str, before: &str) -> usize {
+pub fn quoted_length(text: &str, before: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes[0] {
         quote @ (b'\'' | b'"') => {

@@ -1,60 +1,427 @@
-//! Settings in TOML: those of the service, then those for all services, then the defaults.
+//! Settings in TOML: those of the service, then those for all services, then the defaults. One table of keys.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::Deserialize;
+use toml::{Spanned, Value};
 
 use crate::error::Failure;
 use crate::files;
 use crate::layout::{Layout, ServiceLayout};
+use crate::retention::{Policies, Policy};
+use crate::schedule::Schedule;
+use crate::units;
 
 /// More than anybody writes by hand.
 const MAX_SIZE: u64 = 1024 * 1024;
 /// More parallel jobs than this only load the server (and need a connection each).
 const DEFAULT_MAX_JOBS: usize = 4;
-const MAX_JOBS: usize = 64;
+const MAX_JOBS: i64 = 64;
+const MAX_KEPT: i64 = 10_000;
+const MAX_TEXT: usize = 2_000;
+const OFF: &str = "off";
+
+/// Everything that can be set; help and docs/commands.md are made from it.
+pub const KEYS: [Key; 17] = [
+    Key::new(
+        "jobs",
+        Values::Number(1, MAX_JOBS),
+        "the processors, at most 4",
+        "parallel jobs of pg_dump and pg_restore",
+    ),
+    Key::new(
+        "on-deploy",
+        Values::OneOf(&["required", "warn", "off"]),
+        "required",
+        "when a deploy of a linked app cannot be backed up: stop it, warn, or (off) make no backup at all",
+    ),
+    Key::new("schedule", Values::Schedule, "off", "when to back up, as in 30 3 * * *"),
+    Key::new(
+        "verify-schedule",
+        Values::Schedule,
+        "off",
+        "when to prove the newest backup by a drill, as in 0 5 * * mon",
+    ),
+    Key::new("keep-last", Values::Number(0, MAX_KEPT), "3", "newest scheduled backups to keep"),
+    Key::new("keep-daily", Values::Number(0, MAX_KEPT), "7", "days of which a scheduled backup is kept"),
+    Key::new("keep-weekly", Values::Number(0, MAX_KEPT), "4", "weeks of which a scheduled backup is kept"),
+    Key::new("keep-monthly", Values::Number(0, MAX_KEPT), "6", "months of which a scheduled backup is kept"),
+    Key::new("deploy-keep-last", Values::Number(0, MAX_KEPT), "5", "newest backups of deploys to keep"),
+    Key::new(
+        "max-size",
+        Values::Size,
+        "off",
+        "what all backups of a service may take on the disk, as in 20 GB",
+    ),
+    Key::new("min-free", Values::Room, "10%", "what must stay free on the disk, as in 10% or 5 GB"),
+    Key::new(
+        "final-backup",
+        Values::OneOf(&["on", "required", "off"]),
+        "on",
+        "a last backup before postgres:destroy; required refuses to destroy without one",
+    ),
+    Key::new("notify-command", Values::Program, "off", "a program that gets each event as JSON on its stdin"),
+    Key::new("notify-url", Values::Address, "off", "an address that each event is posted to as JSON"),
+    Key::new(
+        "notify-failure-url",
+        Values::Address,
+        "off",
+        "the same for failures, where they have an address of their own",
+    ),
+    Key::new(
+        "notify-success",
+        Values::OneOf(&["on", "off"]),
+        "off",
+        "tell also of backups and drills that went well",
+    ),
+    Key::new(
+        "prometheus-textfile",
+        Values::File,
+        "off",
+        "a file for node_exporter, written after each run; for all services",
+    ),
+];
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub values: Values,
+    pub default: &'static str,
+    pub about: &'static str,
+}
+
+/// What a setting may be. All but numbers can be `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// From and to, both included.
+    Number(i64, i64),
+    OneOf(&'static [&'static str]),
+    /// Cron expressions.
+    Schedule,
+    /// Bytes.
+    Size,
+    /// Bytes, or a part of the disk.
+    Room,
+    /// The absolute path of a program.
+    Program,
+    /// The absolute path of a file.
+    File,
+    /// http or https.
+    Address,
+}
+
+/// What a deploy of a linked app does when its service cannot be backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDeploy {
+    /// It stops.
+    Required,
+    /// It goes on with a warning.
+    Warn,
+    /// No backup is tried.
+    Off,
+}
+
+/// What a `postgres:destroy` does before it destroys a service that was backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalBackup {
+    On,
+    /// It is refused when that fails.
+    Required,
+    Off,
+}
+
+/// What must stay free on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Bytes(u64),
+    Percent(u64),
+}
+
+impl Room {
+    /// Bytes, of a disk that has `total`.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Room::Bytes(bytes) => bytes,
+            Room::Percent(percent) => total / 100 * percent,
+        }
+    }
+}
+
+/// Where events are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notify {
+    pub command: Option<PathBuf>,
+    pub url: Option<String>,
+    pub failure_url: Option<String>,
+    pub of_success: bool,
+}
 
 /// The settings in force for one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Parallel jobs of `pg_dump` and `pg_restore`.
     pub jobs: usize,
+    pub on_deploy: OnDeploy,
+    pub schedule: Option<Schedule>,
+    pub verify_schedule: Option<Schedule>,
+    pub policies: Policies,
+    /// Bytes.
+    pub max_size: Option<u64>,
+    pub min_free: Room,
+    pub final_backup: FinalBackup,
+    pub notify: Notify,
+    /// All with their sources, in the order of [`KEYS`].
+    pub explained: Vec<Explained>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettingsFile {
-    jobs: Option<usize>,
+/// A setting in force and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    pub key: &'static str,
+    pub value: String,
+    pub source: Source,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Service,
+    Global,
+    Default,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Service => "service",
+            Source::Global => "global",
+            Source::Default => "default",
+        }
+    }
+}
+
+type Texts = BTreeMap<String, String>;
 
 impl Settings {
     /// Reads both files; `cores` gives the default for `jobs`.
     pub fn load(layout: &Layout, service: &ServiceLayout, cores: usize) -> Result<Self> {
-        let own = read(&service.settings())?;
-        let global = read(&layout.global_settings())?;
-        Ok(Settings { jobs: own.jobs.or(global.jobs).unwrap_or_else(|| cores.clamp(1, DEFAULT_MAX_JOBS)) })
+        Ok(Self::of(&read(&service.settings())?, &read(&layout.global_settings())?, cores))
+    }
+
+    /// Those of no service in particular.
+    pub fn load_global(layout: &Layout, cores: usize) -> Result<Self> {
+        Ok(Self::of(&Texts::new(), &read(&layout.global_settings())?, cores))
+    }
+
+    fn of(own: &Texts, global: &Texts, cores: usize) -> Self {
+        let explained: Vec<Explained> = KEYS.iter().map(|key| explain(key, own, global, cores)).collect();
+        // Every text was checked when it was read, and the defaults are right.
+        let text = |name: &str| {
+            let found = explained.iter().find(|one| one.key == name);
+            found.map(|one| one.value.as_str()).filter(|text| *text != OFF)
+        };
+        let owned = |name: &str| text(name).map(str::to_owned);
+        let number = |name: &str| text(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let deploy = Policy { last: number("deploy-keep-last"), ..Policy::default() };
+        let scheduled = Policy {
+            last: number("keep-last"),
+            daily: number("keep-daily"),
+            weekly: number("keep-weekly"),
+            monthly: number("keep-monthly"),
+        };
+        Settings {
+            jobs: text("jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
+            on_deploy: match text("on-deploy") {
+                Some("warn") => OnDeploy::Warn,
+                Some(_) => OnDeploy::Required,
+                None => OnDeploy::Off,
+            },
+            schedule: text("schedule").and_then(|text| text.parse().ok()),
+            verify_schedule: text("verify-schedule").and_then(|text| text.parse().ok()),
+            policies: Policies { scheduled, deploy },
+            max_size: text("max-size").and_then(units::parse_bytes),
+            min_free: text("min-free").and_then(room).unwrap_or(Room::Bytes(0)),
+            final_backup: match text("final-backup") {
+                Some("required") => FinalBackup::Required,
+                Some(_) => FinalBackup::On,
+                None => FinalBackup::Off,
+            },
+            notify: Notify {
+                command: text("notify-command").map(PathBuf::from),
+                url: owned("notify-url"),
+                failure_url: owned("notify-failure-url"),
+                of_success: text("notify-success").is_some(),
+            },
+            explained,
+        }
+    }
+
+    /// Where all services' metrics are written.
+    pub fn textfile(&self) -> Option<PathBuf> {
+        let found = self.explained.iter().find(|one| one.key == "prometheus-textfile")?;
+        Some(PathBuf::from(&found.value)).filter(|path| path.is_absolute())
     }
 }
 
-fn read(path: &Path) -> Result<SettingsFile> {
-    if !path.exists() {
-        return Ok(SettingsFile::default());
+fn explain(key: &Key, own: &Texts, global: &Texts, cores: usize) -> Explained {
+    let found = own
+        .get(key.name)
+        .map(|text| (text.clone(), Source::Service))
+        .or_else(|| global.get(key.name).map(|text| (text.clone(), Source::Global)));
+    let default = || match key.name {
+        "jobs" => cores.clamp(1, DEFAULT_MAX_JOBS).to_string(),
+        _ => key.default.to_owned(),
+    };
+    let (value, source) = found.unwrap_or_else(|| (default(), Source::Default));
+    Explained { key: key.name, value, source }
+}
+
+/// `10%`, `5 GB`.
+fn room(text: &str) -> Option<Room> {
+    match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse().ok().filter(|percent| *percent <= 90).map(Room::Percent),
+        None => units::parse_bytes(text).map(Room::Bytes),
     }
-    let text = String::from_utf8_lossy(&files::read_bounded(path, MAX_SIZE)?).into_owned();
-    let broken = |why: &dyn std::fmt::Display| {
-        Failure::failed(format!("the settings in {} cannot be used: {why}", path.display()))
+}
+
+impl Key {
+    const fn new(name: &'static str, values: Values, default: &'static str, about: &'static str) -> Self {
+        Key { name, values, default, about }
+    }
+
+    /// The key of that name.
+    pub fn find(name: &str) -> Result<&'static Key> {
+        KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
+            let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+            Failure::usage(format!("there is no setting {name:?}"))
+                .hint(format!("the settings are: {}", names.join(", ")))
+                .into()
+        })
+    }
+
+    /// What is allowed, in words.
+    pub fn allowed(&self) -> String {
+        match self.values {
+            Values::Number(from, to) => format!("a number from {from} to {to}"),
+            Values::OneOf(values) => values.join(", "),
+            Values::Schedule => "cron expressions with ; between them, or off".to_owned(),
+            Values::Size => "a size like 20 GB, or off".to_owned(),
+            Values::Room => "a size like 5 GB, a part of the disk like 10%, or off".to_owned(),
+            Values::Program | Values::File => "an absolute path, or off".to_owned(),
+            Values::Address => "an http or https address, or off".to_owned(),
+        }
+    }
+
+    /// Why `text` is no value of it.
+    fn complaint(&self, text: &str) -> Option<String> {
+        let unless = |fine: bool| (!fine).then(|| format!("{} must be {}", self.name, self.allowed()));
+        let is_plain = !text.chars().any(char::is_control) && text.len() <= MAX_TEXT;
+        match self.values {
+            Values::Number(from, to) => {
+                unless(text.parse().is_ok_and(|number| (from..=to).contains(&number)))
+            }
+            Values::OneOf(values) => unless(values.contains(&text)),
+            _ if text == OFF => None,
+            Values::Schedule => text.parse::<Schedule>().err().map(|why| format!("{}: {why}", self.name)),
+            Values::Size => unless(units::parse_bytes(text).is_some()),
+            Values::Room => unless(room(text).is_some()),
+            Values::Program | Values::File => unless(is_plain && text.starts_with('/')),
+            Values::Address => {
+                let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+                unless(is_plain && is_address && !text.contains(char::is_whitespace))
+            }
+        }
+    }
+
+    /// A value as it is typed on a command line.
+    fn parse(&self, text: &str) -> Result<Value> {
+        if self.complaint(text).is_none() {
+            return Ok(match self.values {
+                Values::Number(..) => text.parse().map(Value::Integer)?,
+                _ => Value::String(text.to_owned()),
+            });
+        }
+        let why = self.complaint(text).filter(|_| self.values == Values::Schedule);
+        Err(Failure::usage(why.unwrap_or_else(|| format!("{} cannot be {text:?}", self.name)))
+            .hint(format!("allowed: {}", self.allowed()))
+            .into())
+    }
+
+    /// Whether it can only be set for all services.
+    pub fn is_global(&self) -> bool {
+        self.values == Values::File
+    }
+
+    /// Whether its value may hold a secret, as addresses of webhooks do.
+    pub fn is_secret(&self) -> bool {
+        self.values == Values::Address
+    }
+}
+
+/// Sets `key` in the file at `path`, or takes it out of it; whatever else somebody wrote there stays.
+pub fn set(path: &Path, key: &Key, value: Option<&str>) -> Result<()> {
+    let value = value.map(|text| key.parse(text)).transpose()?;
+    // Refuses to touch a file that is broken.
+    read(path)?;
+    let text = if path.exists() { read_text(path)? } else { String::new() };
+    let mut document: toml_edit::DocumentMut = text.parse()?;
+    match value {
+        Some(Value::Integer(number)) => document[key.name] = toml_edit::value(number),
+        Some(value) => document[key.name] = toml_edit::value(value.as_str().unwrap_or_default()),
+        None => drop(document.remove(key.name)),
+    }
+    if let Some(folder) = path.parent() {
+        files::create_private_folders(folder)?;
+    }
+    files::write_atomic(path, document.to_string().as_bytes())
+}
+
+/// What the file at `path` itself says of `key`.
+pub fn own_value(path: &Path, key: &Key) -> Result<Option<String>> {
+    Ok(read(path)?.get(key.name).cloned())
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&files::read_bounded(path, MAX_SIZE)?).into_owned())
+}
+
+/// The settings of one file, each checked.
+fn read(path: &Path) -> Result<Texts> {
+    if !path.exists() {
+        return Ok(Texts::new());
+    }
+    let text = read_text(path)?;
+    let broken = |at: usize, why: &str| {
+        let line = text[..at.min(text.len())].matches('\n').count() + 1;
+        Failure::failed(format!("the settings in {} cannot be used: line {line}: {why}", path.display()))
             .hint("correct the file, or move it away to go back to the defaults")
     };
-    let file: SettingsFile = toml::from_str(&text).map_err(|error| {
-        let line =
-            error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        broken(&format!("line {line}: {}", error.message()))
-    })?;
-    if file.jobs.is_some_and(|jobs| !(1..=MAX_JOBS).contains(&jobs)) {
-        return Err(broken(&format!("jobs must be a number from 1 to {MAX_JOBS}")).into());
+    let entries: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text)
+        .map_err(|error| broken(error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut texts = Texts::new();
+    for (name, value) in entries {
+        let at = name.span().start;
+        let key = KEYS
+            .iter()
+            .find(|key| key.name == name.get_ref())
+            .ok_or_else(|| broken(at, &format!("there is no setting {:?}", name.get_ref())))?;
+        let text = match value.get_ref() {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            _ => String::new(),
+        };
+        let is_number = matches!(key.values, Values::Number(..));
+        let complaint = key.complaint(&text).or_else(|| {
+            (is_number != value.get_ref().is_integer())
+                .then(|| format!("{} must be {}", key.name, key.allowed()))
+        });
+        if let Some(why) = complaint {
+            return Err(broken(at, &why).into());
+        }
+        texts.insert(key.name.to_owned(), text);
     }
-    Ok(file)
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -72,16 +439,58 @@ mod tests {
 
     #[test]
     fn the_service_goes_before_the_default() {
-        assert_eq!(load("").unwrap().jobs, 4);
-        assert_eq!(load("jobs = 7").unwrap().jobs, 7);
+        let default = load("").unwrap();
+        assert_eq!((default.jobs, default.on_deploy), (4, OnDeploy::Required));
+        assert_eq!(default.min_free.of(1000), 100);
+        assert_eq!(default.policies.scheduled, Policy { last: 3, daily: 7, weekly: 4, monthly: 6 });
+        let own = load("jobs = 7\non-deploy = \"off\"\nmin-free = \"5 GB\"\nkeep-daily = 2").unwrap();
+        assert_eq!((own.jobs, own.on_deploy, own.min_free), (7, OnDeploy::Off, Room::Bytes(5_000_000_000)));
+        assert_eq!(own.policies.scheduled.daily, 2);
+        let sources: Vec<&str> = own.explained.iter().take(3).map(|one| one.source.as_str()).collect();
+        assert_eq!(sources, ["service", "service", "default"]);
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_key() {
+        for key in KEYS.iter().filter(|key| key.name != "jobs") {
+            assert_eq!(key.complaint(key.default), None, "{}", key.name);
+        }
     }
 
     #[test]
     fn a_broken_file_is_named_with_its_line() {
-        for text in ["jobs = 0", "jobs = \"x\"", "job = 3", "jobs ="] {
+        for text in [
+            "jobs = 0",
+            "jobs = \"x\"",
+            "job = 3",
+            "jobs =",
+            "on-deploy = \"maybe\"",
+            "[jobs]",
+            "schedule = \"never\"",
+            "max-size = 5",
+            "notify-url = \"ftp://x\"",
+            "keep-daily = \"7\"",
+        ] {
             let error = load(text).unwrap_err().to_string();
-            assert!(error.contains("settings.toml"), "{error}");
+            assert!(error.contains("settings.toml") && error.contains("line 1"), "{text}: {error}");
         }
         assert!(load("\njobs =").unwrap_err().to_string().contains("line 2"));
+        assert!(load("jobs = 2\n\non-deploy = 1").unwrap_err().to_string().contains("line 3"));
+    }
+
+    #[test]
+    fn setting_a_key_leaves_the_rest_of_the_file_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("new/settings.toml");
+        let key = |name| Key::find(name).unwrap();
+        set(&path, key("on-deploy"), Some("warn")).unwrap();
+        let text = "# why: slow disk\njobs = 2 # for now\non-deploy = \"warn\"\n";
+        files::write_atomic(&path, text.as_bytes()).unwrap();
+        set(&path, key("on-deploy"), Some("off")).unwrap();
+        assert_eq!(read_text(&path).unwrap(), text.replace("warn", "off"));
+        set(&path, key("on-deploy"), None).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "# why: slow disk\njobs = 2 # for now\n");
+        assert_eq!(crate::error::exit_code(&set(&path, key("jobs"), Some("65")).unwrap_err()), 2);
+        assert_eq!(crate::error::exit_code(&Key::find("x").unwrap_err()), 2);
     }
 }

@@ -33,6 +33,8 @@ pub struct Ui {
     force: bool,
     colors: bool,
     bars: bool,
+    /// What stands before each line of a log.
+    stamp: Option<fn() -> String>,
     current: Mutex<Current>,
 }
 
@@ -52,8 +54,21 @@ impl Ui {
             force: force || environment.force,
             colors: !environment.no_color && io::stdout().is_terminal(),
             bars: io::stderr().is_terminal(),
+            stamp: None,
             current: Mutex::new(Current { since: now, told: now, bar: None }),
         }
+    }
+
+    /// Puts a time before each line, for runs that nobody watches.
+    pub fn log_with(&mut self, stamp: fn() -> String) {
+        self.stamp = Some(stamp);
+        self.bars = false;
+        self.colors = false;
+    }
+
+    fn stamped(&self, text: &str) -> String {
+        let Some(stamp) = self.stamp else { return text.to_owned() };
+        text.lines().map(|line| format!("{} {line}", stamp())).collect::<Vec<_>>().join("\n")
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -67,7 +82,7 @@ impl Ui {
 
     /// A result, indented as dokku does: 7 spaces.
     pub fn detail(&self, text: &str) {
-        self.result(&format!("       {}", one_line(text)));
+        self.result(format!("       {}", one_line(text)).trim_end());
     }
 
     /// Many of them at once.
@@ -83,7 +98,11 @@ impl Ui {
 
     /// A line on stdout. A reader that went away (`| head`) is no failure of ours.
     pub fn result(&self, text: &str) {
-        let _ = writeln!(io::stdout(), "{}", printable(text));
+        // A log needs no empty lines.
+        if self.stamp.is_some() && text.is_empty() {
+            return;
+        }
+        let _ = writeln!(io::stdout(), "{}", self.stamped(&printable(text)));
     }
 
     /// A result that must arrive as it is: JSON.
@@ -105,13 +124,16 @@ impl Ui {
     /// What goes wrong: one sentence, a tool's own words, a hint. Perhaps nobody is there to read it.
     pub fn failure(&self, error: &anyhow::Error) {
         self.clear_bar();
-        let _ = writeln!(io::stderr(), " !     {}", printable(&one_line(&format!("{error:#}"))));
+        let say = |text: String| {
+            let _ = writeln!(io::stderr(), "{}", self.stamped(&printable(&text)));
+        };
+        say(format!(" !     {}", one_line(&format!("{error:#}"))));
         let Some(failure) = error::failure_in(error) else { return };
         for line in &failure.details {
-            let _ = writeln!(io::stderr(), "         {}", printable(&one_line(line)));
+            say(format!("         {}", one_line(line)));
         }
-        if let Some(hint) = &failure.hint {
-            let _ = writeln!(io::stderr(), "       {}", printable(hint));
+        for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
+            say(format!("       {line}"));
         }
     }
 
@@ -170,7 +192,7 @@ impl Ui {
     fn say(&self, prefix: &str, text: &str) {
         self.clear_bar();
         // Nobody reads it any more: interrupt.rs notices and stops the work.
-        let _ = writeln!(io::stderr(), "{prefix}{}", printable(text));
+        let _ = writeln!(io::stderr(), "{}", self.stamped(&format!("{prefix}{}", printable(text))));
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {

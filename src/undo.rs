@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::aftermath::{self, Run};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::files;
@@ -26,6 +27,13 @@ pub struct UndoReport {
 
 /// Swaps the previous database back in; what was live becomes the previous one.
 pub fn undo(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
+    let run = Run::of("undo", Instant::now());
+    let ended = swap_back(host, service);
+    aftermath::follow(host, service, run, &ended);
+    ended
+}
+
+fn swap_back(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
     files::create_private_folders(&service.layout.own())?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:undo")?;
     leftovers::clear(host, service, &lock)?;

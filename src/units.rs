@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Local, TimeDelta, Utc};
 
 /// `1.4 GB`, in powers of 1000 as `df -H` and disk makers count.
 pub fn bytes(count: u64) -> String {
@@ -15,6 +15,25 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{value} B") } else { format!("{value}.{} {}", rest / 100, UNITS[unit]) }
+}
+
+/// `500 MB`, `1.5GB`, `2000000`: what [`bytes`] writes, and what people type.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = u32::try_from(fraction.len()).ok().filter(|digits| (1..=9).contains(digits))?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(factor)? / 10u64.pow(digits);
+    whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part)
 }
 
 /// `15,230,111`.
@@ -34,6 +53,11 @@ pub fn count(number: u64) -> String {
 pub fn plural(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", count(number))
+}
+
+/// `2026-11-23 15:29 +01:00`, in the server's time zone.
+pub fn local(time: DateTime<Local>) -> String {
+    time.format("%Y-%m-%d %H:%M %:z").to_string()
 }
 
 /// `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
@@ -79,6 +103,16 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_449_999_999].map(bytes), ["0 B", "999 B", "1.0 kB", "1.4 GB"]);
         assert_eq!([0, 999, 1000, 15_230_111].map(count), ["0", "999", "1,000", "15,230,111"]);
         assert_eq!(plural(1, "table"), "1 table");
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_type_them() {
+        let read = ["500", "500 MB", "1.5GB", "2g", "0.25 kB"].map(parse_bytes);
+        let bytes = [500, 500_000_000, 1_500_000_000, 2_000_000_000, 250];
+        assert_eq!(read, bytes.map(Some));
+        for wrong in ["", "GB", "-1", "1.", "1e9", "9 XB", "99999999999999999999", "99999999 TB"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::aftermath::{self, Run};
 use crate::catalog::Backup;
 use crate::digest::{Content, Depth, Digester, FileDigest, Treatment, sha256_hex};
 use crate::dokku::Service;
@@ -105,6 +106,20 @@ pub fn verify(
     level: Level,
     jobs: usize,
 ) -> Result<VerifyReport> {
+    let run = Run { backup: Some(&backup.id), ..Run::of("verify", Instant::now()) };
+    let ended = look(host, service, backup, level, jobs);
+    let problem = ended.as_ref().ok().and_then(|report| report.problems.first()).map(ToString::to_string);
+    aftermath::follow(host, service, Run { problem: problem.as_deref(), ..run }, &ended);
+    ended
+}
+
+fn look(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    level: Level,
+    jobs: usize,
+) -> Result<VerifyReport> {
     let started = Instant::now();
     let _reading: BackupLock = restore::keep(backup)?;
     let name = backup.id.to_string();
@@ -155,7 +170,7 @@ fn check_against_checksums(
             return Ok(Vec::new());
         }
     };
-    present.retain(|(name, _)| name != layout::CHECKSUMS && !layout::is_verification(name));
+    present.retain(|(name, _)| name != layout::CHECKSUMS && !layout::is_later_record(name));
     let names: BTreeSet<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
     let expected: BTreeMap<&str, &str> =
         sums.iter().map(|sum| (sum.name.as_str(), sum.sha256.as_str())).collect();

@@ -1,15 +1,21 @@
 //! `pgbackup:create`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
 
-use super::App;
 use super::view::{BackupView, commits_text};
+use super::{App, hide_foreign_apps};
 use crate::cli::{CreateArgs, Format};
 use crate::create::{CreateOptions, CreateReport, create_backup};
 use crate::manifest::Pool;
+use crate::overdue;
 use crate::ui::table;
 use crate::units;
+
+/// How long a scheduled run waits for another one that has the service.
+const SCHEDULED_PATIENCE: Duration = Duration::from_secs(3600);
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -20,8 +26,19 @@ struct Created<'a> {
 
 pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let options = CreateOptions { pool: Pool::Manual, note: args.note, jobs: args.jobs };
-    let report = create_backup(&app.host(), &service, &options)?;
+    let options = CreateOptions {
+        pool: if args.scheduled { Pool::Scheduled } else { Pool::Manual },
+        note: args.note,
+        jobs: args.jobs,
+        coming: None,
+        patience: if args.scheduled { SCHEDULED_PATIENCE } else { Duration::ZERO },
+    };
+    let made = create_backup(&app.host(), &service, &options);
+    if args.scheduled {
+        overdue::tell(&app.host());
+    }
+    let mut report = made?;
+    hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
     if args.format == Format::Json {
         let duration_seconds = report.duration.as_secs_f64();
         let backup = BackupView::of(&report.backup);

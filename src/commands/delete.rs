@@ -1,8 +1,12 @@
 //! `pgbackup:delete`.
 
+use std::time::Instant;
+
 use anyhow::Result;
 
-use super::App;
+use super::{App, destroyed};
+use crate::aftermath::{self, Run};
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Entry};
 use crate::cli::DeleteArgs;
 use crate::dokku::Service;
@@ -12,7 +16,11 @@ use crate::lock::ServiceLock;
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    if let Some(name) = &args.destroyed {
+        return destroyed::delete(app, name);
+    }
+    let Some(name) = &args.service else { return Err(Failure::usage("which service?").into()) };
+    let service = app.dokku.service(name)?;
     let names = chosen(&service, &args.backups)?;
     let what = if let [one] = names.as_slice() {
         format!("Backup {one}")
@@ -24,9 +32,17 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
         service.name.as_str(),
         app.docker.interrupt(),
     )?;
+    let run = Run::of("delete", Instant::now());
+    let deleted = delete(app, &service, &names);
+    let id = names.first().filter(|_| names.len() == 1).and_then(|name| name.parse::<BackupId>().ok());
+    aftermath::follow(&app.host(), &service, Run { backup: id.as_ref(), ..run }, &deleted);
+    deleted
+}
+
+fn delete(app: &App<'_>, service: &Service, names: &[String]) -> Result<()> {
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
-    leftovers::clear(&app.host(), &service, &lock)?;
-    for name in &names {
+    leftovers::clear(&app.host(), service, &lock)?;
+    for name in names {
         catalog::remove(&service.layout, name)?;
         app.ui.heading(&format!("Backup {name} of {} deleted", service.name));
     }

@@ -1,15 +1,18 @@
 //! `pgbackup:info`.
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::App;
 use super::view::{BackupView, commits_text, verified_text};
+use super::{App, hide_foreign_apps};
 use crate::catalog::Backup;
 use crate::cli::{Format, INFO_KEYS, InfoArgs};
+use crate::code::Code;
+use crate::deployed::AppRecord;
 use crate::error::Failure;
 use crate::fingerprint::TableSum;
-use crate::manifest;
+use crate::manifest::{self, Manifest, MigrationRecord};
 use crate::restore;
 use crate::ui::table;
 use crate::units;
@@ -19,16 +22,23 @@ struct Info<'a> {
     #[serde(flatten)]
     backup: BackupView<'a>,
     extensions: &'a [String],
+    migrations: &'a [MigrationRecord],
     table_rows: Vec<TableSum>,
 }
 
 pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let backup = restore::choose(&service, args.backup.as_deref())?;
+    let mut backup = restore::choose(&service, args.backup.as_deref())?;
+    hide_foreign_apps(app, std::iter::once(&mut backup.manifest))?;
     if args.format == Some(Format::Json) {
         let table_rows = manifest::read_fingerprint(&backup.folder)?.tables;
         let extensions = &backup.manifest.database.extensions;
-        return app.ui.json(&Info { backup: BackupView::of(&backup), extensions, table_rows });
+        return app.ui.json(&Info {
+            backup: BackupView::of(&backup),
+            extensions,
+            migrations: &backup.manifest.migrations,
+            table_rows,
+        });
     }
     if let Some(key) = args.key {
         let value = value(app, &backup, key);
@@ -42,6 +52,14 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     let rows: Vec<(&str, String)> =
         rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
     app.ui.details(&table::report(&rows));
+    if let Some(pinned) = &backup.pinned {
+        let note = pinned.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+        app.ui.detail(&format!("Pinned by {}, {}{note}", pinned.by, units::ago(pinned.at, app.now)));
+    }
+    for app_record in &backup.manifest.apps {
+        app.ui.heading(&format!("{} when the backup was made", app_record.name));
+        app.ui.details(&table::report(&app_rows(app_record, app.now)));
+    }
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
         app.ui.problem(problem);
     }
@@ -54,6 +72,38 @@ fn title(key: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).chain([':']).collect()
+}
+
+/// What an app was running, in the words of `git:report`.
+fn app_rows(app: &AppRecord, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+    let code = &app.code;
+    let time = |time: DateTime<Utc>| format!("{} ({})", units::time(time), units::ago(time, now));
+    let doubt = if code.commit.is_some() && !app.commit_is_certain { " (not certain)" } else { "" };
+    let source = [code.source.as_deref(), code.origin.as_deref()];
+    let rows = [
+        ("Git sha:", code.commit.as_ref().map(|commit| format!("{commit}{doubt}"))),
+        ("Git deploy branch:", code.branch.clone()),
+        ("Git subject:", code.subject.clone()),
+        ("Git authored at:", code.authored_at.map(time)),
+        ("Deployed at:", app.deployed_at.map(time)),
+        (
+            "Deploy source:",
+            code.source.as_ref().map(|_| source.into_iter().flatten().collect::<Vec<_>>().join(" ")),
+        ),
+        ("Image tag:", app.image_tag.clone()),
+        ("About to deploy:", app.coming.as_ref().and_then(Code::described)),
+    ];
+    let known: Vec<_> = rows.into_iter().filter_map(|(title, value)| Some((title, value?))).collect();
+    if known.is_empty() { vec![("Git sha:", "unknown".to_owned())] } else { known }
+}
+
+fn migrations_text(manifest: &Manifest) -> String {
+    let text = |record: &MigrationRecord| {
+        let head = record.head.as_ref().map_or_else(String::new, |head| format!(", last {head}"));
+        let count = if record.count > 0 { format!(" {} applied", record.count) } else { String::new() };
+        format!("{}:{count}{head}", record.tool)
+    };
+    manifest.migrations.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// The value of one of [`INFO_KEYS`], as a person reads it.
@@ -70,6 +120,7 @@ fn value(app: &App<'_>, backup: &Backup, key: &str) -> Option<String> {
         "size" => units::bytes(manifest.dump.size_bytes),
         "database" => manifest.database.name.clone(),
         "database-size" => units::bytes(manifest.database.size_bytes),
+        "migrations" => migrations_text(manifest),
         "tables" => manifest.contents.tables.to_string(),
         "rows" => manifest.contents.rows.to_string(),
         "large-objects" => manifest.contents.large_objects.to_string(),

@@ -3,38 +3,75 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::App;
 use super::view::{BackupView, NotWholeView, commits_text, trouble, verified_text};
+use super::{App, hide_foreign_apps};
+use super::{destroyed, report};
 use crate::catalog::{self, Backup, Entry};
 use crate::cli::{Format, ListArgs};
 use crate::dokku::Service;
+use crate::files;
+use crate::status::Status;
 use crate::ui::table::{self, Align};
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
-    let services = match &args.service {
-        Some(name) => vec![app.dokku.service(name)?],
-        None => app.dokku.services()?,
-    };
-    let lists: Vec<(&Service, Vec<Entry>)> = services
-        .iter()
-        .map(|service| Ok((service, catalog::list(&service.layout)?)))
-        .collect::<Result<_>>()?;
+    if args.destroyed {
+        return destroyed::list(app, args.format);
+    }
+    let Some(name) = &args.service else { return list_all(app, args.format) };
+    let service = app.dokku.service(name)?;
+    let mut entries = catalog::list(&service.layout)?;
+    hide_foreign_apps(app, entries.iter_mut().filter_map(Entry::manifest_mut))?;
     if args.format == Format::Json {
-        let all: Vec<EntryView<'_>> = lists
-            .iter()
-            .flat_map(|(service, entries)| entries.iter().map(|entry| EntryView::of(service, entry)))
-            .collect();
+        let all: Vec<EntryView<'_>> = entries.iter().map(|entry| EntryView::of(&service, entry)).collect();
         return app.ui.json(&all);
     }
-    for (service, entries) in &lists {
-        if !entries.is_empty() || args.service.is_some() {
-            show(app, service, entries);
+    show(app, &service, &entries);
+    Ok(())
+}
+
+/// A service at a glance. Times are RFC 3339, sizes bytes.
+#[derive(Serialize)]
+struct OverviewView<'a> {
+    service: &'a str,
+    health: &'static str,
+    backups: usize,
+    last_good: Option<BackupView<'a>>,
+    last_drill_at: Option<chrono::DateTime<chrono::Utc>>,
+    next_backup_at: Option<chrono::DateTime<chrono::Local>>,
+    disk_bytes: u64,
+}
+
+impl<'a> OverviewView<'a> {
+    fn of(status: &'a Status) -> Self {
+        OverviewView {
+            service: status.service.name.as_str(),
+            health: status.health(),
+            backups: status.count,
+            last_good: status.last_good.as_ref().map(BackupView::of),
+            last_drill_at: status.last_drill,
+            next_backup_at: status.next_run,
+            disk_bytes: status.disk_bytes,
         }
     }
-    if args.service.is_none() && lists.iter().all(|(_, entries)| entries.is_empty()) {
-        app.ui.detail("No service has a backup yet; make one with: dokku pgbackup:create <service>");
+}
+
+fn list_all(app: &App<'_>, format: Format) -> Result<()> {
+    let host = app.host();
+    let services = app.dokku.services()?;
+    let mut statuses: Vec<Status> =
+        services.iter().map(|service| Status::of(&host, service)).collect::<Result<_>>()?;
+    if format == Format::Json {
+        let manifests = statuses.iter_mut().filter_map(|status| status.last_good.as_mut());
+        hide_foreign_apps(app, manifests.map(|backup| &mut backup.manifest))?;
+        return app.ui.json(&statuses.iter().map(OverviewView::of).collect::<Vec<_>>());
     }
+    if statuses.is_empty() {
+        app.ui.detail("There is no Postgres service yet; make one with: dokku postgres:create <service>");
+        return Ok(());
+    }
+    report::overview(app, &statuses);
+    app.ui.detail("The backups of one: dokku pgbackup:list <service>");
     Ok(())
 }
 
@@ -83,6 +120,10 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
         _ => vec![entry.name().to_owned(), trouble(entry, "").map_or("", |(status, _)| status).to_owned()],
     }));
     app.ui.details(&table::lines(&ALIGN, &rows));
+    if !app.ui.is_quiet() {
+        let bytes = units::bytes(files::disk_use(&service.layout.backups()));
+        app.ui.detail(&format!("On the disk they take {bytes}; what backups have in common is there once"));
+    }
     for entry in entries {
         if let Some((status, problem)) = trouble(entry, service.name.as_str()) {
             app.ui.problem(&format!("{} is {status}: {problem}", entry.name()));
@@ -101,6 +142,17 @@ fn row(app: &App<'_>, backup: &Backup) -> Vec<String> {
         manifest.pool.as_str().to_owned(),
         if backup.is_good() { verified } else { app.ui.mark(false, &verified) },
         commits_text(&manifest.apps, 7),
-        manifest.note.clone().unwrap_or_default(),
+        note(backup),
     ]
+}
+
+fn note(backup: &Backup) -> String {
+    let note = backup.manifest.note.clone().unwrap_or_default();
+    match &backup.pinned {
+        None => note,
+        Some(pinned) => {
+            let why = pinned.note.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            format!("[pinned{why}] {note}").trim_end().to_owned()
+        }
+    }
 }

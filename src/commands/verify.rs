@@ -1,9 +1,12 @@
 //! `pgbackup:verify`.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use crate::aftermath::{self, Run};
 use crate::catalog::{self, Entry};
 use crate::cli::{Format, VerifyArgs};
 use crate::dokku::Service;
@@ -58,10 +61,20 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
     let jobs = args.jobs.unwrap_or(host.settings(&service)?.jobs);
     let mut reports = Vec::new();
     let mut hindered = None;
-    for entry in chosen(&service, args)? {
+    let started = Instant::now();
+    let chosen = chosen(&service, args);
+    if chosen.is_err() && args.scheduled {
+        aftermath::follow(&host, &service, Run::of("verify", started), &chosen);
+    }
+    for entry in chosen? {
         let report = match &entry {
             Entry::Whole(backup) => verify(&host, &service, backup, args.level(), jobs),
-            Entry::Broken { name, why } => Ok(VerifyReport::broken(name, why)),
+            Entry::Broken { name, why } => {
+                let report = Ok(VerifyReport::broken(name, why));
+                let run = Run { problem: Some(why), ..Run::of("verify", started) };
+                aftermath::follow(&host, &service, run, &report);
+                report
+            }
             Entry::Pending { .. } | Entry::Deleted { .. } => continue,
         };
         match report {

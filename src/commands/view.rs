@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::catalog::{Backup, Entry};
-use crate::manifest::{AppRecord, Verified};
+use crate::deployed::AppRecord;
+use crate::diff::MigrationChange;
+use crate::manifest::{Pinned, Verified};
+use crate::status::Status;
+use crate::ui::Ui;
+use crate::ui::table::{self, Align};
 use crate::units;
 
 /// A backup as JSON. Times are RFC 3339, sizes bytes.
@@ -26,6 +31,7 @@ pub struct BackupView<'a> {
     pub image: &'a str,
     pub apps: &'a [AppRecord],
     pub verified: Option<VerifiedView<'a>>,
+    pub pinned: Option<&'a Pinned>,
     pub path: String,
 }
 
@@ -67,6 +73,7 @@ impl<'a> BackupView<'a> {
             image: &manifest.server.image,
             apps: &manifest.apps,
             verified: backup.verified.as_ref().map(VerifiedView::of),
+            pinned: backup.pinned.as_ref(),
             path: backup.folder.display().to_string(),
         }
     }
@@ -114,12 +121,65 @@ pub fn verified_text(verified: Option<&Verified>, now: DateTime<Utc>) -> String 
     )
 }
 
-/// `82eeec6 (happycows)`, with a question mark where only the repository's HEAD was known.
+/// The services below one another, a line each.
+pub fn overview_rows(ui: &Ui, statuses: &[Status], now: DateTime<Utc>) -> Vec<String> {
+    const HEADINGS: [&str; 7] = ["SERVICE", "LAST GOOD", "DRILL", "NEXT", "BACKUPS", "DISK", "HEALTH"];
+    const ALIGN: [Align; 7] =
+        [Align::Left, Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
+    let age = |at: Option<DateTime<Utc>>| at.map_or_else(|| "never".to_owned(), |at| units::ago(at, now));
+    let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
+    rows.extend(statuses.iter().map(|status| {
+        let health = status.health();
+        vec![
+            status.service.name.to_string(),
+            age(status.last_good.as_ref().map(|backup| backup.manifest.started_at)),
+            age(status.last_drill),
+            status.next_run.map_or_else(|| "-".to_owned(), |next| next.format("%a %H:%M").to_string()),
+            status.count.to_string(),
+            units::bytes(status.disk_bytes),
+            if health == "ok" { health.to_owned() } else { ui.mark(false, health) },
+        ]
+    }));
+    table::lines(&ALIGN, &rows)
+}
+
+/// Migrations that are listed; the rest is counted.
+const MIGRATIONS: usize = 20;
+
+/// What one tool's books say that happened.
+pub fn change_lines(changed: &MigrationChange) -> Vec<String> {
+    let change = &changed.change;
+    let table = format!("{}.{}", changed.schema, changed.table);
+    let mut lines = Vec::new();
+    if let Some(moved) = &change.moved {
+        let text = |head: &Option<String>| head.clone().unwrap_or_else(|| "none".to_owned());
+        lines.push(format!(
+            "{} migrations ({table}): {} → {}",
+            changed.tool,
+            text(&moved.from),
+            text(&moved.to)
+        ));
+    }
+    for (names, what) in [
+        (&change.applied, "applied since then"),
+        (&change.undone, "applied then and not now"),
+        (&change.failed, "failed since then"),
+    ] {
+        if names.is_empty() {
+            continue;
+        }
+        let count = units::plural(names.len() as u64, "migration");
+        lines.push(format!("{} ({table}): {count} {what}", changed.tool));
+        lines.extend(names.iter().take(MIGRATIONS).map(|name| format!("  {name}")));
+        if names.len() > MIGRATIONS {
+            lines.push(format!("  and {} more", units::count((names.len() - MIGRATIONS) as u64)));
+        }
+    }
+    lines
+}
+
+/// `82eeec6 (happycows)`, with a question mark where nobody is certain.
 pub fn commits_text(apps: &[AppRecord], length: usize) -> String {
-    let text = |app: &AppRecord| {
-        let commit = app.commit.as_deref().map_or("unknown", |commit| &commit[..length.min(commit.len())]);
-        let doubt = if app.commit.is_some() && !app.commit_is_certain { "?" } else { "" };
-        format!("{commit}{doubt} ({})", app.name)
-    };
+    let text = |app: &AppRecord| format!("{} ({})", app.short_commit(length), app.name);
     apps.iter().map(text).collect::<Vec<_>>().join(", ")
 }

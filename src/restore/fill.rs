@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::error;
 use crate::files;
 use crate::host::Host;
 use crate::layout;
@@ -78,6 +79,24 @@ pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>)
     host.progress.done();
     server.checked("pg_restore", output)?;
     Ok(())
+}
+
+/// Runs `attempt` with `jobs` jobs, and once more with a single one when they have locked each other out: `pg_restore`
+/// attaches the indexes of partitions while other jobs still read the partitioned table. `attempt` begins from nothing.
+pub fn without_deadlock<T>(host: &Host<'_>, jobs: usize, attempt: impl Fn(usize) -> Result<T>) -> Result<T> {
+    match attempt(jobs) {
+        Err(error) if jobs > 1 && is_deadlock(&error) => {
+            host.check()?;
+            host.progress
+                .note("pg_restore's parallel jobs have locked each other out; once more with one job");
+            attempt(1)
+        }
+        ended => ended,
+    }
+}
+
+fn is_deadlock(error: &anyhow::Error) -> bool {
+    error::failure_in(error).is_some_and(|failure| failure.message.contains(postgres::DEADLOCK))
 }
 
 /// A database that is dropped unless it is kept.

@@ -52,7 +52,7 @@ pub(super) fn prove(server: &Server<'_>, database: &str, expected: &[TableSum], 
 const COUNTED_AT_ONCE: usize = 100;
 
 /// Exact rows of each table; those of tables that inherit from it only where `roots` says so.
-fn count_rows(
+pub fn count_rows(
     server: &Server<'_>,
     database: &str,
     tables: &[TableSum],

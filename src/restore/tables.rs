@@ -14,7 +14,7 @@ use super::{RestoreOptions, keep, refuse_unless_whole};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
 use crate::dokku::Service;
-use crate::dump::{DumpJob, dump};
+use crate::dump::{DumpJob, Extent, dump};
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
@@ -277,7 +277,7 @@ fn move_schema(
         lc_monetary: &manifest.server.lc_monetary,
         expected: None,
         throw_away: false,
-        only_schema: Some(&plan.schema),
+        extent: Extent::Schema(&plan.schema),
     };
     dump(host, server, &job)?;
     let command =

@@ -9,7 +9,7 @@ use super::{Problem, VerifyReport, compare};
 use crate::catalog::Backup;
 use crate::docker::{ContainerGuard, JobContainer};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, dump};
+use crate::dump::{DumpJob, Extent, dump};
 use crate::error::Failure;
 use crate::files;
 use crate::fingerprint::{Fingerprint, TableSum};
@@ -25,6 +25,8 @@ use crate::units;
 
 /// `/dev/shm` of the throwaway server: docker's 64 MiB break parallel index builds.
 const SHM_SIZE: u64 = 1 << 30;
+/// initdb is never faster; to ask before it is done only costs processes.
+const INITDB_AT_LEAST: Duration = Duration::from_millis(300);
 /// initdb and the start of a server take a second or two; a loaded machine gets this long.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
@@ -72,7 +74,7 @@ pub fn drill(
             lc_monetary: &backup.manifest.server.lc_monetary,
             expected: None,
             throw_away: true,
-            only_schema: None,
+            extent: Extent::Whole,
         },
     )?;
     let mut found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
@@ -125,22 +127,25 @@ fn restore_into(
     }
     restore::create_roles(server, &backup.folder, facts)?;
     let database = &manifest.database.name;
-    if facts.databases.contains(database) {
-        server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, database))?;
-    }
-    let job = RestoreJob {
-        id: &scratch.name,
-        folder: &backup.folder,
-        lc_monetary: &manifest.server.lc_monetary,
-        command: postgres::restore_command(
-            MAINTENANCE_DATABASE,
-            jobs,
-            "/backup/dump",
-            &["--create", "--no-tablespaces"],
-        ),
-        growing: Some((database, manifest.database.size_bytes)),
-    };
-    let Err(error) = restore::run_pg_restore(host, server, job) else { return Ok(Vec::new()) };
+    let restored = restore::without_deadlock(host, jobs, |jobs| {
+        if facts.databases.contains(database) || jobs == 1 {
+            server.execute(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, database))?;
+        }
+        let job = RestoreJob {
+            id: &scratch.name,
+            folder: &backup.folder,
+            lc_monetary: &manifest.server.lc_monetary,
+            command: postgres::restore_command(
+                MAINTENANCE_DATABASE,
+                jobs,
+                "/backup/dump",
+                &["--create", "--no-tablespaces"],
+            ),
+            growing: Some((database, manifest.database.size_bytes)),
+        };
+        restore::run_pg_restore(host, server, job)
+    });
+    let Err(error) = restored else { return Ok(Vec::new()) };
     host.check()?;
     // A full disk or a killed container says nothing of the backup, and must not be remembered as its fault.
     match crate::error::failure_in(&error) {
@@ -267,6 +272,8 @@ fn server_settings(shared_preload_libraries: &str, jobs: usize, objects: usize) 
 /// Waits until the server answers. Asks it something useful rather than whether it is ready.
 fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<ServerFacts> {
     let started = Instant::now();
+    // Every question costs a process in the container, and initdb takes its time.
+    std::thread::sleep(INITDB_AT_LEAST);
     loop {
         std::thread::sleep(Duration::from_millis(100));
         host.check()?;

@@ -1,0 +1,154 @@
+//! A restore's plan and result as a person reads them.
+
+use crate::commands::App;
+use crate::commands::view::{change_lines, verified_text};
+use crate::deployed::AppRecord;
+use crate::diff::code::AppChange;
+use crate::git::Range;
+use crate::restore::code::{CodeReport, Remedy};
+use crate::restore::{RestorePlan, RestoreReport};
+use crate::ui::table;
+use crate::units;
+
+pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
+    let manifest = &plan.backup.manifest;
+    let (target, database) = (&plan.target.name, &plan.target.database);
+    let mut rows = vec![
+        ("Backup", format!("{} of {}", plan.backup.id, manifest.service)),
+        (
+            "Made",
+            format!("{} ({})", units::ago(manifest.started_at, app.now), units::time(manifest.started_at)),
+        ),
+        ("Verified", verified_text(plan.backup.verified.as_ref(), app.now)),
+        (
+            "Holds",
+            format!(
+                "{}, {}, {} as a database, Postgres {}",
+                units::plural(manifest.contents.tables as u64, "table"),
+                units::plural(manifest.contents.rows, "row"),
+                units::bytes(manifest.database.size_bytes),
+                manifest.server.version_num
+            ),
+        ),
+    ];
+    match plan.live_size {
+        Some(size) => rows.extend([
+            (
+                "Replaces",
+                format!(
+                    "database {database} of {target} ({}, Postgres {})",
+                    units::bytes(size),
+                    plan.target_version
+                ),
+            ),
+            ("Put aside", format!("what is live now, with everything written since, as {}", plan.previous)),
+        ]),
+        None => rows
+            .push(("Brings back", format!("database {database} of {target}, which is not there any more"))),
+    }
+    if !plan.apps.is_empty() {
+        let what = match (plan.stop_apps, plan.apps.len()) {
+            (true, _) => "stopped before, started afterwards",
+            (false, 1) => "loses its connections for a moment",
+            (false, _) => "lose their connections for a moment",
+        };
+        rows.push(("Apps", format!("{}: {what}", plan.apps.join(", "))));
+    }
+    if !plan.missing_roles.is_empty() {
+        rows.push(("Roles to make", plan.missing_roles.join(", ")));
+    }
+    for name in &plan.dropped {
+        rows.push(("Dropped at the end", format!("{name}, the previous database until now")));
+    }
+    app.ui.heading(&format!("Restore into {target}"));
+    app.ui.details(&table::report(&rows));
+    plan.warnings.iter().for_each(|warning| app.ui.problem(warning));
+    show_code(app, &plan.code);
+}
+
+/// What lies between the backup's code and the running one.
+fn show_code(app: &App<'_>, code: &CodeReport) {
+    for mismatch in &code.apps {
+        let change = &mismatch.change;
+        let text = |side: &Option<AppRecord>| {
+            side.as_ref().and_then(|app| app.code.described()).unwrap_or_else(|| "unknown".to_owned())
+        };
+        app.ui.problem(&format!("{} runs {}", change.name, text(&change.now)));
+        app.ui.problem(&format!("the backup belongs to {}{}", text(&change.then), distance(change)));
+    }
+    for changed in &code.migrations {
+        app.ui.details(&change_lines(changed));
+    }
+    show_remedies(app, code, "After the restore, this brings back the code that fits:");
+}
+
+/// How far the backup's code is from the running one.
+fn distance(change: &AppChange) -> String {
+    let count = |range: &Option<Range>| range.as_ref().map_or(0, |range| range.count as u64);
+    match (count(&change.came), count(&change.went)) {
+        (0, 0) => String::new(),
+        (came, 0) => format!(", {} earlier", units::plural(came, "commit")),
+        (0, went) => format!(", {} later", units::plural(went, "commit")),
+        (came, went) => format!(
+            ", on another branch: {} came since, {} went",
+            units::plural(came, "commit"),
+            units::count(went)
+        ),
+    }
+}
+
+fn show_remedies(app: &App<'_>, code: &CodeReport, title: &str) {
+    let remedies: Vec<&Remedy> = code.apps.iter().filter_map(|mismatch| mismatch.remedy.as_ref()).collect();
+    if remedies.is_empty() {
+        return;
+    }
+    app.ui.detail(title);
+    for remedy in remedies {
+        app.ui.detail(&format!("  {}", remedy.command));
+        if let Some(note) = remedy.note {
+            app.ui.detail(&format!("  ({note})"));
+        }
+    }
+}
+
+pub fn show_report(app: &App<'_>, report: &RestoreReport) {
+    let plan = &report.plan;
+    let target = &plan.target.name;
+    app.ui.heading(&format!("{target} has the data of backup {}", plan.backup.id));
+    let mut rows = vec![
+        (
+            "Restored",
+            format!(
+                "{}, {}, all counted",
+                units::plural(report.tables as u64, "table"),
+                units::plural(report.rows, "row")
+            ),
+        ),
+        (
+            "Duration",
+            format!(
+                "{}, of which the swap {} ms",
+                units::duration(report.duration),
+                report.swap_duration.as_millis()
+            ),
+        ),
+    ];
+    if plan.live_size.is_some() {
+        rows.push(("Previous database", plan.previous.clone()));
+    }
+    if !report.created_roles.is_empty() {
+        rows.push(("Roles made", report.created_roles.join(", ")));
+    }
+    app.ui.details(&table::report(&rows));
+    if !app.ui.is_quiet() {
+        show_remedies(
+            app,
+            &plan.code,
+            "The apps run other code than the data belongs to. This brings it back:",
+        );
+    }
+    if plan.live_size.is_none() || app.ui.is_quiet() {
+        return;
+    }
+    app.ui.detail(&format!("Not what you wanted? Swap back at once with: dokku pgbackup:undo {target}"));
+}

@@ -1,0 +1,243 @@
+//! The backups of services that were destroyed: saved before, listed, restored from, deleted for good.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use crate::catalog::{self, Entry};
+use crate::create::{CreateOptions, create_backup};
+use crate::dokku::{Dokku, Service};
+use crate::error::{self, Failure};
+use crate::files;
+use crate::host::Host;
+use crate::layout::ServiceLayout;
+use crate::manifest::Pool;
+use crate::process;
+use crate::service_name::ServiceName;
+use crate::settings::FinalBackup;
+
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+/// How long a destroy waits for a run that has the service.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// What is left of a destroyed service.
+#[derive(Debug, Clone)]
+pub struct Destroyed {
+    /// `<service>-<time>`, its folder's name.
+    pub name: String,
+    pub service: ServiceName,
+    pub at: DateTime<Utc>,
+    pub layout: ServiceLayout,
+}
+
+impl Destroyed {
+    fn of(dokku: &Dokku, name: &str) -> Option<Self> {
+        let (service, time) = name.rsplit_once('-')?;
+        let at = NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc();
+        let layout = dokku.layout().destroyed_service(name);
+        Some(Destroyed { name: name.to_owned(), service: service.parse().ok()?, at, layout })
+    }
+
+    /// As a service to restore from.
+    pub fn as_service(&self) -> Service {
+        let database = self.service.as_str().replace(['-', '.'], "_");
+        Service { name: self.service.clone(), layout: self.layout.clone(), database }
+    }
+
+    /// Whether the service root is still the one that it was, and whoever wanted to destroy it has ended.
+    fn was_given_up(&self, identity: &str) -> bool {
+        let path = self.layout.own().join(IDENTITY);
+        let bytes = files::read_bounded(&path, 1000).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines();
+        let is_same = lines.next().is_some_and(|root| !root.is_empty() && root == identity);
+        is_same && lines.next().is_none_or(|process| !is_running(process))
+    }
+}
+
+/// The process that destroys: its id and the time of its start, so that no later one is taken for it.
+fn destroyer(host: &Host<'_>) -> Option<String> {
+    let pid: u32 = host.dokku.environment().deploy.pid.as_ref()?.parse().ok()?;
+    Some(format!("{pid} {}", process::start_time(pid)?))
+}
+
+fn is_running(process: &str) -> bool {
+    let started = |pid: &str| process::start_time(pid.parse().ok()?);
+    process.split_once(' ').is_some_and(|(pid, then)| started(pid).is_some_and(|now| then.parse() == Ok(now)))
+}
+
+/// Two lines: the identity of the service root, and the process that destroys.
+const IDENTITY: &str = "service-root";
+
+/// All that the user may see, newest first.
+pub fn list(dokku: &Dokku) -> Result<Vec<Destroyed>> {
+    let folder = dokku.layout().destroyed();
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let names = std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<Destroyed> = names
+        .filter_map(|name| Destroyed::of(dokku, &name))
+        .filter(|destroyed| destroyed.layout.own().is_dir())
+        .collect();
+    found.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+    let names: Vec<ServiceName> = found.iter().map(|destroyed| destroyed.service.clone()).collect();
+    let allowed = dokku.allowed_services(&names)?;
+    Ok(found.into_iter().filter(|destroyed| allowed.contains(&destroyed.service.to_string())).collect())
+}
+
+/// The one of that name; a service's name alone stands for the last one that was destroyed under it.
+pub fn find(dokku: &Dokku, wanted: &str) -> Result<Destroyed> {
+    let all = list(dokku)?;
+    let exact = all.iter().find(|destroyed| destroyed.name == wanted);
+    let found = exact.or_else(|| all.iter().find(|destroyed| destroyed.service.as_str() == wanted));
+    found.cloned().ok_or_else(|| {
+        Failure::not_found(format!("there are no backups of a destroyed service {wanted:?}"))
+            .hint("see the ones there are with: dokku pgbackup:list --destroyed")
+            .into()
+    })
+}
+
+/// Before a service is destroyed: a last backup, then its folder is moved out of the way. `None` when there is nothing
+/// to save. An error refuses the destroy.
+pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
+    // Settings that cannot be read must neither cost the backups nor keep a service for ever.
+    let settings = host.settings_for_sure(service);
+    let final_backup = settings.as_ref().map_or(FinalBackup::On, |settings| settings.final_backup);
+    let is_scheduled = settings.is_some_and(|settings| settings.schedule.is_some());
+    let backed_up = !catalog::list(&service.layout)?.is_empty();
+    if !backed_up && !is_scheduled && final_backup != FinalBackup::Required {
+        return Ok(None);
+    }
+    if final_backup != FinalBackup::Off {
+        last_backup(host, service, final_backup)?;
+    }
+    if catalog::list(&service.layout)?.is_empty() {
+        return Ok(None);
+    }
+    // Whoever has the service now ends first; whoever comes later finds no service.
+    let _lock = host.lock(service, "postgres:destroy", PATIENCE)?;
+    let destroyed = place(host, service)?;
+    // Where folders cannot be told apart, nothing is brought back by itself.
+    let identity = files::identity(service.layout.root()).unwrap_or_default();
+    let note = format!("{identity}\n{}\n", destroyer(host).unwrap_or_default());
+    files::write_atomic(&service.layout.own().join(IDENTITY), note.as_bytes())?;
+    files::create_private_folders(destroyed.layout.root())?;
+    files::move_folder(&service.layout.own(), &destroyed.layout.own())?;
+    Ok(Some(destroyed))
+}
+
+fn last_backup(host: &Host<'_>, service: &Service, wanted: FinalBackup) -> Result<()> {
+    let options = CreateOptions {
+        pool: Pool::Final,
+        note: Some("before postgres:destroy".to_owned()),
+        jobs: None,
+        coming: None,
+        patience: PATIENCE,
+    };
+    let Err(error) = create_backup(host, service, &options) else { return Ok(()) };
+    host.check()?;
+    if wanted == FinalBackup::Required {
+        let kind = error::failure_in(&error).map_or(error::Kind::Failed, |failure| failure.kind);
+        let name = &service.name;
+        return Err(Failure::new(
+            kind,
+            format!("{name} is not destroyed, for its last backup failed: {error:#}"),
+        )
+        .hint(format!("to destroy it without one: dokku pgbackup:set {name} final-backup off"))
+        .into());
+    }
+    host.progress.warn(&format!("the last backup of {} failed: {error:#}", service.name));
+    host.progress.warn("the backups made before are kept");
+    Ok(())
+}
+
+fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
+    let mut at = host.now;
+    loop {
+        let name = format!("{}-{}", service.name, at.format(TIME_FORMAT));
+        let destroyed = Destroyed::of(host.dokku, &name).context("the name of the destroyed service")?;
+        if !destroyed.layout.root().exists() {
+            return Ok(destroyed);
+        }
+        at += chrono::TimeDelta::seconds(1);
+    }
+}
+
+/// Brings back what was moved away for a destroy that did not happen: the service is still the same one, and whoever
+/// wanted to destroy it has ended. The service's lock is the caller's.
+pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
+    for destroyed in of_living(host, service) {
+        for entry in catalog::list(&destroyed.layout)? {
+            // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
+            let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
+            files::create_private_folders(&service.layout.backups())?;
+            let name = Path::new(entry.name());
+            files::move_folder(&destroyed.layout.backups().join(name), &service.layout.backups().join(name))?;
+        }
+        for (kept, now) in [
+            (destroyed.layout.settings(), service.layout.settings()),
+            (destroyed.layout.history(), service.layout.history()),
+        ] {
+            if kept.exists() && !now.exists() {
+                files::move_folder(&kept, &now)?;
+            }
+        }
+        files::remove_tree(destroyed.layout.root())?;
+        host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
+    }
+    Ok(())
+}
+
+/// The same, unless another run has the service. That it cannot be done now is not what the run is about.
+pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
+    if of_living(host, service).is_empty() {
+        return;
+    }
+    let brought = files::create_private_folders(&service.layout.own()).and_then(|()| {
+        let _lock = host.lock(service, "postgres:destroy", Duration::ZERO)?;
+        bring_back(host, service)
+    });
+    if let Err(error) = brought {
+        host.progress.warn(&format!("the backups of {} are not back yet: {error:#}", service.name));
+    }
+}
+
+/// What was moved away of a service that is still there.
+fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
+    let Ok(names) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return Vec::new() };
+    let Ok(identity) = files::identity(service.layout.root()) else { return Vec::new() };
+    names
+        .flatten()
+        .filter_map(|entry| Destroyed::of(host.dokku, &entry.file_name().into_string().ok()?))
+        .filter(|destroyed| destroyed.service == service.name && destroyed.was_given_up(&identity))
+        .collect()
+}
+
+/// Deletes them for good.
+pub fn delete(destroyed: &Destroyed) -> Result<()> {
+    files::remove_tree(destroyed.layout.root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::interrupt::Interrupt;
+
+    #[test]
+    fn names_hold_a_service_and_a_time() {
+        let dokku = Dokku::new(Environment::read(), Interrupt::default());
+        let destroyed = Destroyed::of(&dokku, "happy-cows-db-20261123T152931Z").unwrap();
+        assert_eq!(destroyed.service.as_str(), "happy-cows-db");
+        assert_eq!(destroyed.at.to_rfc3339(), "2026-11-23T15:29:31+00:00");
+        for name in ["db", "db-20261123", "-20261123T152931Z", "../x-20261123T152931Z"] {
+            assert!(Destroyed::of(&dokku, name).is_none(), "{name}");
+        }
+    }
+}

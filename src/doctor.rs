@@ -1,0 +1,286 @@
+//! What makes backups silently not happen, each with its cure.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::Result;
+use chrono::TimeDelta;
+
+use crate::catalog::{self, Entry};
+use crate::crontab;
+use crate::destroyed;
+use crate::dokku::Service;
+use crate::files;
+use crate::history::Event;
+use crate::host::Host;
+use crate::process::Tool;
+use crate::settings::{OnDeploy, Settings};
+use crate::status::Status;
+use crate::units;
+
+/// A drill older than this proves little.
+const PROOF_AGE: TimeDelta = TimeDelta::days(35);
+
+/// Something that is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `None`: of the server.
+    pub service: Option<String>,
+    pub what: String,
+    pub cure: String,
+    /// Worth knowing, and no reason to call anything ill.
+    pub is_advice: bool,
+}
+
+impl Finding {
+    fn new(service: Option<&Service>, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        let service = service.map(|service| service.name.to_string());
+        Finding { service, what: what.into(), cure: cure.into(), is_advice: false }
+    }
+
+    fn advice(self) -> Self {
+        Finding { is_advice: true, ..self }
+    }
+}
+
+/// Looks at the server, then at each of `services`.
+pub fn examine(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
+    let mut findings = server(host, services)?;
+    for service in services {
+        findings.extend(one(host, service)?);
+    }
+    Ok(findings)
+}
+
+fn server(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    if let Err(error) = host.docker.root_folder() {
+        findings.push(Finding::new(None, format!("docker does not answer: {error}"), "see: docker ps"));
+    }
+    let (entries, _) = crontab::entries(host)?;
+    if !entries.is_empty() {
+        findings.extend(cron(&entries));
+    }
+    for destroyed in destroyed::list(host.dokku)? {
+        let bytes = files::disk_use(destroyed.layout.root());
+        findings.push(
+            Finding::new(
+                None,
+                format!(
+                    "the backups of the destroyed service {} take {}",
+                    destroyed.service,
+                    units::bytes(bytes)
+                ),
+                format!(
+                    "when they are not wanted any more: dokku pgbackup:delete --destroyed {}",
+                    destroyed.name
+                ),
+            )
+            .advice(),
+        );
+    }
+    if services.is_empty() {
+        findings.push(
+            Finding::new(None, "there is no Postgres service", "make one: dokku postgres:create <service>")
+                .advice(),
+        );
+    }
+    Ok(findings)
+}
+
+/// Whether cron runs, and whether dokku's crontab has our lines.
+fn cron(entries: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !is_running("cron") && !is_running("crond") {
+        findings.push(Finding::new(
+            None,
+            "cron does not run, so nothing is backed up by itself",
+            "start it: systemctl enable --now cron",
+        ));
+    }
+    let listed = Tool::new("crontab").arg("-l").run_always();
+    let table = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let is_missing = |line: &&str| {
+        let command = line.split(';').nth(1).unwrap_or_default();
+        !table.contains(command)
+    };
+    let missing = entries.lines().filter(is_missing).count();
+    if missing > 0 {
+        findings.push(Finding::new(
+            None,
+            format!("dokku's crontab lacks {} of pgbackup", units::plural(missing as u64, "line")),
+            "have it written anew, as root: dokku plugin:trigger scheduler-cron-write",
+        ));
+    }
+    findings
+}
+
+fn is_running(name: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok())
+        .any(|comm| comm.trim_end() == name)
+}
+
+fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
+    let status = Status::of(host, service)?;
+    let name = &service.name;
+    let mut findings = Vec::new();
+    let mut find = |what: String, cure: String| findings.push(Finding::new(Some(service), what, cure));
+    if let Err(error) = &status.settings {
+        find(error.to_string(), "correct that line, or move the file away".to_owned());
+    }
+    if let Ok(None | Some(false)) =
+        host.docker.container(&service.container()).map(|found| found.map(|info| info.running))
+    {
+        find("it is not running".to_owned(), format!("dokku postgres:start {name}"));
+    }
+    if let Some(due) = status.overdue_since {
+        find(
+            format!("the backup of {} was not made", units::local(due)),
+            format!("see why: dokku pgbackup:history {name}"),
+        );
+    }
+    let room = room(service, &status);
+    // What the lack of room says already.
+    let is_news = |event: &&Event| room.is_none() || event.command != "create";
+    for event in status.failures.iter().filter(is_news) {
+        let why = event.message.clone().unwrap_or_default();
+        find(
+            format!("the last {} failed, {}: {why}", event.command, units::ago(event.at, host.now)),
+            format!("dokku pgbackup:{} {name}", event.command),
+        );
+    }
+    if status.newest_is_bad {
+        find(
+            "its newest backup was found bad".to_owned(),
+            format!("make a new one: dokku pgbackup:create {name}"),
+        );
+    }
+    findings.extend(folders(service));
+    findings.extend(entries(service)?);
+    findings.extend(proof(host, service, &status));
+    findings.extend(room);
+    findings.extend(care(host, service, &status)?);
+    Ok(findings)
+}
+
+/// Everything belongs to dokku alone: else `postgres:destroy` fails half-way, or others read the data.
+fn folders(service: &Service) -> Vec<Finding> {
+    let own = service.layout.own();
+    let me = rustix::process::geteuid().as_raw();
+    let wrong = |path: &Path| {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        let mode = metadata.permissions().mode() & 0o077;
+        (metadata.uid() != me || mode != 0).then(|| path.display().to_string())
+    };
+    let backups = std::fs::read_dir(service.layout.backups()).into_iter().flatten().flatten();
+    let paths = [own.clone(), service.layout.backups()].into_iter().chain(backups.map(|entry| entry.path()));
+    let found: Vec<String> = paths.filter_map(|path| wrong(&path)).collect();
+    let Some(first) = found.first() else { return Vec::new() };
+    let cure = format!("as root: chown -R dokku:dokku {0} && chmod -R go= {0}", own.display());
+    vec![Finding::new(
+        Some(service),
+        format!("{} not dokku's alone, {first} for one", units::plural(found.len() as u64, "folder")),
+        cure,
+    )]
+}
+
+fn entries(service: &Service) -> Result<Vec<Finding>> {
+    let name = &service.name;
+    let finding = |entry: Entry| match entry {
+        Entry::Whole(_) => None,
+        Entry::Broken { name: id, why } => Some(Finding::new(
+            Some(service),
+            format!("backup {id} is not whole: {why}"),
+            format!("dokku pgbackup:delete {name} {id}"),
+        )),
+        Entry::Pending { name: id } | Entry::Deleted { name: id } => Some(
+            Finding::new(
+                Some(service),
+                format!("{id} is being made or removed, or a killed run left it"),
+                "the next create clears it",
+            )
+            .advice(),
+        ),
+    };
+    Ok(catalog::list(&service.layout)?.into_iter().filter_map(finding).collect())
+}
+
+fn proof(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding> {
+    let name = &service.name;
+    status.last_good.as_ref()?;
+    let what = match status.last_drill {
+        None => "no backup of it was ever proven by a drill".to_owned(),
+        Some(at) if host.now - at > PROOF_AGE => format!("its last drill was {}", units::ago(at, host.now)),
+        Some(_) => return None,
+    };
+    let cure = format!(
+        "dokku pgbackup:verify {name}; each week: dokku pgbackup:schedule {name} --verify \"0 5 * * mon\""
+    );
+    Some(Finding::new(Some(service), what, cure))
+}
+
+fn room(service: &Service, status: &Status) -> Option<Finding> {
+    let folder = [service.layout.backups(), service.layout.root().to_owned()]
+        .into_iter()
+        .find(|path| path.is_dir())?;
+    let space = files::space(&folder).ok()?;
+    let wanted = status.settings.as_ref().ok()?.min_free.of(space.total);
+    let what = format!(
+        "{} are free in {}, and {} are to stay free (min-free)",
+        units::bytes(space.free),
+        folder.display(),
+        units::bytes(wanted)
+    );
+    (space.free < wanted)
+        .then(|| Finding::new(Some(service), what, "make room: nothing is backed up until then"))
+}
+
+/// What nobody has taken care of yet.
+fn care(host: &Host<'_>, service: &Service, status: &Status) -> Result<Vec<Finding>> {
+    let name = &service.name;
+    let links = service.links()?;
+    let Ok(settings) = &status.settings else { return Ok(Vec::new()) };
+    let mut findings = Vec::new();
+    if status.last_good.is_none() {
+        findings.push(Finding::new(
+            Some(service),
+            "it has no good backup",
+            format!("dokku pgbackup:create {name}"),
+        ));
+    }
+    if settings.schedule.is_none() && !links.is_empty() {
+        let cure = format!("each night: dokku pgbackup:schedule {name} \"30 3 * * *\"");
+        findings.push(Finding::new(Some(service), "it is not backed up by itself", cure));
+    }
+    if settings.on_deploy == OnDeploy::Off && !links.is_empty() {
+        let what = format!("deploys of {} are not backed up (on-deploy is off)", links.join(", "));
+        findings.push(
+            Finding::new(Some(service), what, format!("dokku pgbackup:set {name} on-deploy required"))
+                .advice(),
+        );
+    }
+    findings.extend(messages(service, settings, !links.is_empty()));
+    let stale = host.docker.leftovers(name.as_str()).unwrap_or_default();
+    for container in stale {
+        let what = format!("the container {} is at work, or a killed run left it", container.name);
+        findings.push(Finding::new(Some(service), what, "the next create clears it").advice());
+    }
+    Ok(findings)
+}
+
+/// Whether anybody hears of a failure.
+fn messages(service: &Service, settings: &Settings, is_used: bool) -> Option<Finding> {
+    let notify = &settings.notify;
+    if let Some(program) = &notify.command {
+        let is_program = program.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+        let what = format!("notify-command {} is no program", program.display());
+        let cure = format!("dokku pgbackup:set {} notify-command <program>", service.name);
+        return (!is_program).then(|| Finding::new(Some(service), what, cure));
+    }
+    let nobody = notify.url.is_none() && notify.failure_url.is_none();
+    let cure = "dokku pgbackup:set --global notify-url <address>";
+    (nobody && is_used)
+        .then(|| Finding::new(Some(service), "nobody is told when a backup fails", cure).advice())
+}

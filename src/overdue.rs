@@ -1,0 +1,35 @@
+//! Telling of services whose scheduled backup was not made. Every scheduled run looks at all of them: the one that does
+//! not happen cannot.
+
+use crate::dokku::Service;
+use crate::host::Host;
+use crate::notify::{self, Happening, Message};
+use crate::status::Status;
+use crate::units;
+
+pub fn tell(host: &Host<'_>) {
+    for service in host.dokku.all_services().unwrap_or_default() {
+        let Some(what) = trouble(host, &service) else { continue };
+        host.progress.warn(&format!("{}: {what}", service.name));
+        let Some(settings) = host.settings_for_sure(&service) else { continue };
+        let message = Message {
+            event: Happening::Overdue,
+            service: service.name.to_string(),
+            host: host.name(),
+            at: host.now,
+            backup: None,
+            pool: None,
+            message: what,
+        };
+        notify::tell(host, &settings.notify, &message);
+    }
+}
+
+/// Settings that cannot be read are a schedule that nobody keeps.
+fn trouble(host: &Host<'_>, service: &Service) -> Option<String> {
+    let status = Status::of(host, service).ok()?;
+    match &status.settings {
+        Err(error) => Some(format!("it is not backed up by itself: {error}")),
+        Ok(_) => status.overdue_since.map(|due| format!("the backup of {} was not made", units::local(due))),
+    }
+}

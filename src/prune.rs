@@ -1,0 +1,120 @@
+//! Removing what retention does not keep, and more where a service may only take so much.
+
+use anyhow::Result;
+use chrono::Local;
+
+use crate::catalog::{self, Backup};
+use crate::dokku::Service;
+use crate::error::{self, Failure, Kind};
+use crate::files;
+use crate::host::Host;
+use crate::manifest::{Level, Pool};
+use crate::retention::{self, Candidate, Verdict};
+use crate::settings::Settings;
+use crate::units;
+
+/// What happens to a backup, and why.
+#[derive(Debug, Clone)]
+pub struct Fate {
+    pub backup: Backup,
+    pub verdict: Verdict,
+}
+
+/// The fate of every whole backup, newest first. Nothing is removed.
+pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
+    let settings = host.settings(service)?;
+    let backups = catalog::whole(catalog::list(&service.layout)?);
+    let now = host.now.with_timezone(&Local);
+    let decisions = retention::decide(&candidates(&backups), &settings.policies, &now);
+    let fate = |decision: retention::Decision| {
+        let backup = backups.iter().find(|backup| backup.id == decision.id)?.clone();
+        Some(Fate { backup, verdict: decision.verdict })
+    };
+    Ok(decisions.into_iter().filter_map(fate).collect())
+}
+
+fn candidates(backups: &[Backup]) -> Vec<Candidate> {
+    let candidate = |backup: &Backup| Candidate {
+        id: backup.id.clone(),
+        pool: backup.manifest.pool,
+        at: backup.manifest.started_at,
+        good: backup.is_good(),
+        verified: backup
+            .verified
+            .as_ref()
+            .is_some_and(|verified| verified.good && verified.level >= Level::Archive),
+        pinned: backup.pinned.is_some(),
+    };
+    backups.iter().map(candidate).collect()
+}
+
+/// Removes what the plan does not keep, of one pool or of all; the lock is the caller's. One that is being read stays for
+/// the next time.
+pub fn carry_out(
+    host: &Host<'_>,
+    service: &Service,
+    plan: &[Fate],
+    only: Option<Pool>,
+) -> Result<Vec<Backup>> {
+    let mut removed = Vec::new();
+    for fate in plan {
+        let is_meant = only.is_none_or(|pool| fate.backup.manifest.pool == pool);
+        if !is_meant || fate.verdict != Verdict::Remove {
+            continue;
+        }
+        host.check()?;
+        if remove(host, service, &fate.backup)? {
+            removed.push(fate.backup.clone());
+        }
+    }
+    Ok(removed)
+}
+
+fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
+    match catalog::remove(&service.layout, backup.id.as_str()) {
+        Ok(()) => Ok(true),
+        Err(error) if error::kind_of(&error) == Kind::Busy => {
+            host.progress.note(&format!("{error}; it goes the next time"));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes room for a new backup of about `expected` bytes within the service's `max-size`, at the cost of the oldest
+/// backups of the automatic pools; refuses when that is not enough.
+pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expected: u64) -> Result<()> {
+    let Some(most) = settings.max_size else { return Ok(()) };
+    let fits = || files::disk_use(&service.layout.backups()).saturating_add(expected) <= most;
+    if fits() {
+        return Ok(());
+    }
+    let backups = catalog::whole(catalog::list(&service.layout)?);
+    let may_go = retention::shrink(&candidates(&backups), &host.now.with_timezone(&Local));
+    let stays = backups.iter().filter(|backup| !may_go.contains(&backup.id));
+    let least = files::disk_use_of(stays.map(|backup| backup.folder.as_path()));
+    if least.saturating_add(expected) > most {
+        return Err(too_large(service, least, most));
+    }
+    for id in may_go {
+        let Some(backup) = backups.iter().find(|backup| backup.id == id) else { continue };
+        if remove(host, service, backup)? {
+            host.progress.note(&format!("removed {id}: the backups may take {}", units::bytes(most)));
+        }
+        if fits() {
+            return Ok(());
+        }
+    }
+    Err(too_large(service, files::disk_use(&service.layout.backups()), most))
+}
+
+fn too_large(service: &Service, used: u64, most: u64) -> anyhow::Error {
+    Failure::refused(format!(
+        "what must be kept of {} takes {}, and with another backup more than max-size allows ({})",
+        service.name,
+        units::bytes(used),
+        units::bytes(most)
+    ))
+    .hint(format!("delete some, or allow more: dokku pgbackup:set {} max-size <size>", service.name))
+    .into()
+}
