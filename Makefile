@@ -13,7 +13,7 @@ help: ## This list
 build: ## The plugin's program, bin/pgbackup
 	@scripts/build
 
-demo: ## A backup, a proof and a restore of a small Postgres service, before your eyes
+demo: ## An incident and the way back, of the data and of the code, before your eyes
 	@$(ROOT) tests/support/setup --images 17
 	@scripts/build
 	@demo/run
@@ -23,7 +23,6 @@ clean-demo: ## Remove what the demo left
 
 test: ## All tests, against real Postgres containers
 	@$(ROOT) tests/support/setup
-	@scripts/build
 	@scripts/test
 
 lint: ## Formatting, clippy and shellcheck

@@ -20,7 +20,7 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(line: String, output: &Output) -> Self {
+    pub fn of(line: String, output: &Output) -> Self {
         Run {
             line,
             code: output.status.code().unwrap_or(-1),
@@ -42,6 +42,14 @@ impl Run {
         assert_eq!(self.code, code, "{}\n{}{}", self.line, self.stdout, self.stderr);
         assert!(self.stderr.contains(words), "{words:?} is not in\n{}", self.stderr);
         assert!(self.stderr.contains(" !     "), "not dokku's line style:\n{}", self.stderr);
+        self
+    }
+
+    /// The run, which must not have ended well and have said `words` on stderr.
+    #[track_caller]
+    pub fn fails_with(self, words: &str) -> Self {
+        assert_ne!(self.code, 0, "{}\n{}{}", self.line, self.stdout, self.stderr);
+        assert!(self.stderr.contains(words), "{words:?} is not in\n{}", self.stderr);
         self
     }
 
@@ -69,6 +77,7 @@ pub fn world() -> &'static Path {
         let made = support("dokku").env("DOKKU_STANDIN_ROOT", &root).arg("apps:list").output().unwrap();
         assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
         install_plugin(&root);
+        allow_full_disks(&root);
         root
     })
 }
@@ -81,6 +90,32 @@ fn support(name: &str) -> Command {
     Command::new(repository().join("tests/support").join(name))
 }
 
+/// A machine for tests may have a disk that is nearly full.
+fn allow_full_disks(root: &Path) {
+    let folder = root.join("lib/config/pgbackup");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("settings.toml"), "min-free = \"100 MB\"\n").unwrap();
+    let owned = Command::new("chown").args(["-R", "dokku:dokku"]).arg(&folder).status();
+    assert!(owned.unwrap().success());
+}
+
+/// What dokku calls.
+const ENTRYPOINTS: [&str; 13] = [
+    "plugin.toml",
+    "commands",
+    "subcommands",
+    "core-post-deploy",
+    "core-post-extract",
+    "cron-entries",
+    "deploy-source-set",
+    "post-app-rename-setup",
+    "post-build",
+    "post-container-create",
+    "post-delete",
+    "post-deploy",
+    "service-action",
+];
+
 /// The working tree's entrypoints and this build of the binary, as `plugin:install` would leave them.
 fn install_plugin(root: &Path) {
     let plugin = root.join("plugins/available/pgbackup");
@@ -88,7 +123,7 @@ fn install_plugin(root: &Path) {
     fs::create_dir_all(plugin.join("bin")).unwrap();
     let entrypoints = Command::new("cp")
         .arg("--archive")
-        .args(["plugin.toml", "commands", "subcommands"].map(|name| repository().join(name)))
+        .args(ENTRYPOINTS.map(|name| repository().join(name)))
         .arg(&plugin)
         .status();
     assert!(entrypoints.unwrap().success());
@@ -272,6 +307,8 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         let _ = fs::write(self.root().join("LINKS"), "");
+        // Without a backup or a schedule there is nothing that a destroy would save.
+        let _ = fs::remove_dir_all(self.root().join("pgbackup"));
         let gone = dokku(&["--force", "postgres:destroy", &self.name]);
         let told = format!("postgres:destroy {}: {}{}", self.name, gone.stdout, gone.stderr);
         assert!(gone.code == 0 || std::thread::panicking(), "{told}");

@@ -62,6 +62,25 @@ fn what_cannot_be_backed_up_says_why_and_what_to_type() {
 }
 
 #[test]
+fn a_backup_that_had_to_wait_is_as_old_as_its_data() {
+    let service = Service::new("waits");
+    let app = crate::app::App::linked("waits", &[&service]);
+    app.commit("One", &[("web", "1")]);
+    service.create();
+    let lock = std::fs::File::open(service.root().join("pgbackup/lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut push = crate::started::Started::spawn("git push".into(), &mut app.push_command());
+    push.until_it_says("waiting for it");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let freed =
+        std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S"]).output().unwrap().stdout;
+    drop(lock);
+    push.end().ok();
+    let newest = &crate::app::backups(&service)[0];
+    assert!(newest["created_at"].as_str().unwrap() >= String::from_utf8_lossy(&freed).trim(), "{newest}");
+}
+
+#[test]
 fn unchanged_files_are_shared_with_the_backup_before() {
     let service = Service::new("shared");
     service.fill();

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use clap::Arg;
+use pgbackup::backup_id::BackupId;
 use pgbackup::cli;
+use pgbackup::code;
 use pgbackup::error::Kind;
+use pgbackup::settings;
 use serde_json::Value;
 
+use crate::app::App;
 use crate::bench::{Service, docker, dokku, dokku_command, flip_byte, has_postgres, world};
 
 fn document(name: &str) -> String {
@@ -260,49 +265,255 @@ fn assert_fields(documented: &BTreeSet<String>, values: &[&Value]) {
     assert_eq!(documented, &fields(values));
 }
 
-#[test]
-fn commands_md_has_every_field_of_the_json_and_no_others() {
+/// The fields that docs/commands.md has under a heading.
+fn fields_below(heading: &str) -> BTreeSet<String> {
     let page = document("docs/commands.md");
-    let of = |heading: &str| named_in_tables(section(&page, heading), "JSON field");
-    let service = Service::new("json");
+    named_in_tables(section(&page, heading), "JSON field")
+}
+
+/// The fields that it has under a `###` heading there, or before the first one.
+fn fields_in(heading: &str, part: Option<&str>) -> BTreeSet<String> {
+    let page = document("docs/commands.md");
+    let mut parts = section(&page, heading).split("\n### ");
+    let before = parts.next().unwrap_or_default();
+    let named = |title: &str| parts.find_map(|text| text.strip_prefix(title)).unwrap_or_default();
+    named_in_tables(part.map_or(before, named), "JSON field")
+}
+
+/// Takes away what the page describes once for all: `name` in each of the list `value`.
+fn without(mut value: Value, name: &str) -> Value {
+    value.as_array_mut().into_iter().flatten().filter(|item| !item[name].is_null()).for_each(|item| {
+        item[name] = Value::Null;
+    });
+    value
+}
+
+/// A service with the books of a migration tool, and an app that came there by a `git:sync` and went on by a push.
+fn deployed(label: &str) -> (Service, App) {
+    let service = Service::new(label);
     service.fill();
-    let app = format!("json{}", std::process::id());
-    dokku(&["apps:create", &app]).ok();
-    dokku(&["postgres:link", &service.name, &app, "--no-restart"]).ok();
-    dokku(&["git:deploy-record", &app, "82eeec6fe1aa82eeec6fe1aa82eeec6fe1aa82ee"]).ok();
+    service.sql(
+        "create table schema_migrations (version varchar(128)); insert into schema_migrations values (1);
+create sequence tags",
+    );
+    let app = App::linked(label, &[&service]);
+    let first = app.commit("One", &[("web", "1")]);
+    dokku(&["git:sync", "--build", &app.name, &app.folder().to_string_lossy(), &first]).ok();
+    app.deploy("Two", &[("web", "2")]);
+    (service, app)
+}
+
+const LIST: &str = "pgbackup:list [\\<service\\>]";
+
+#[test]
+fn commands_md_has_every_field_of_a_backup_and_no_others() {
+    let (service, _app) = deployed("json");
     let json =
         |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
-
     let mut created = json("create", &[]).ok().json();
     let id = created["backup"]["id"].as_str().unwrap().to_owned();
+    service.pgbackup("pin", &[&id, "--note", "the audit"]).ok();
+    created["backup"] = Value::Null;
+    assert_fields(&fields_below("pgbackup:create \\<service\\>"), &[&created]);
+
     let verified = json("verify", &[]).ok().json();
     let listed = json("list", &[]).ok().json();
-    let a_backup = of("A backup as JSON");
-    assert_fields(&a_backup, &[&listed[0]]);
-    created["backup"] = Value::Null;
-    assert_fields(&of("pgbackup:create \\<service\\>"), &[&created]);
-    let info = json("info", &[]).ok().json();
-    let mut of_info = of("pgbackup:info \\<service\\> [\\<backup\\>]");
+    let at_deploy = listed[1]["id"].as_str().unwrap();
+    let plain = |mut backup: Value| {
+        backup["apps"] = without(backup["apps"].take(), "coming");
+        backup
+    };
+    let a_backup = fields_below("A backup as JSON");
+    let (newest, before) = (plain(listed[0].clone()), plain(listed[1].clone()));
+    assert_fields(&a_backup, &[&newest, &before]);
+    let mut of_info = fields_below("pgbackup:info \\<service\\> [\\<backup\\>]");
     of_info.extend(a_backup);
-    assert_fields(&of_info, &[&info]);
-
-    let restore = section(&page, "pgbackup:restore \\<service\\> [\\<backup\\>]");
-    let (whole, single) = restore.split_once("### Single tables").unwrap();
-    let done = json("restore", &["--force"]).ok().json();
-    assert_fields(&named_in_tables(whole, "JSON field"), &[&done]);
-    let tables = json("restore", &["--table", "cows"]).ok().json();
-    assert_fields(&named_in_tables(single, "JSON field"), &[&tables]);
-    assert_fields(&of("pgbackup:undo \\<service\\>"), &[&json("undo", &[]).ok().json()]);
+    let info = |id: &str| plain(json("info", &[id]).ok().json());
+    assert_fields(&of_info, &[&info(&id), &info(at_deploy)]);
 
     flip_byte(&service.backup(&id).join("roles.sql"), 5, 1);
     let bad = json("verify", &[]).fails(3, "is not good").json();
-    assert_fields(&of("pgbackup:verify \\<service\\> [\\<backup\\>]"), &[&verified, &bad]);
+    assert_fields(&fields_below("pgbackup:verify \\<service\\> [\\<backup\\>]"), &[&verified, &bad]);
     fs::remove_file(service.backup(&id).join("manifest.toml")).unwrap();
     let broken = json("list", &[]).ok().json();
-    assert_fields(&of("pgbackup:list [\\<service\\>]"), &[&broken[0]]);
+    let listed = fields_in(LIST, Some("The backups of a service"));
+    assert_fields(&listed, &[&broken[0]]);
+}
 
-    dokku(&["postgres:unlink", &service.name, &app, "--no-restart"]).ok();
-    dokku(&["--force", "apps:destroy", &app]).ok();
+fn items(list: &Value) -> Vec<&Value> {
+    list.as_array().unwrap().iter().collect()
+}
+
+#[test]
+fn commands_md_has_every_field_of_what_looks_after_a_server_and_no_others() {
+    let service = Service::new("cared-for");
+    let json =
+        |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
+    let id = service.create();
+    flip_byte(&service.backup(&id).join("roles.sql"), 5, 1);
+    service.pgbackup("verify", &["--level", "quick"]).fails(3, "is not good");
+    let history = json("history", &[]).ok().json();
+    assert_fields(&fields_below("pgbackup:history \\<service\\>"), &items(&history));
+    let ill = json("doctor", &[]).fails(1, "found").json();
+    assert_fields(&fields_below("pgbackup:doctor [\\<service\\>]"), &items(&ill));
+    let pruned = json("prune", &[]).ok().json();
+    assert_fields(&fields_below("pgbackup:prune \\<service\\>"), &[&pruned]);
+
+    let all = dokku(&["pgbackup:list", "--format", "json"]).ok().json();
+    let of_all = without(all, "last_good");
+    let mine = of_all.as_array().unwrap().iter().find(|one| one["service"] == *service.name).unwrap();
+    assert_fields(&fields_in(LIST, Some("All services")), &[mine]);
+
+    // Every value that has a flag, its source where it is a setting, and the service.
+    let report = json("report", &[]).ok().json();
+    let mut values: BTreeSet<String> = cli::report_keys().map(str::to_owned).collect();
+    values.extend(settings::KEYS.iter().map(|key| format!("{}-source", key.name)));
+    values.insert("service".to_owned());
+    assert_fields(&values, &[&report]);
+
+    // Out of the source: where destroyed services' backups are kept is one folder for all tests.
+    let source = document("src/commands/destroyed.rs");
+    let shape = source.split("struct DestroyedView<'a> {\n").nth(1).unwrap().split("\n}").next().unwrap();
+    let of_destroyed: BTreeSet<String> =
+        shape.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0.to_owned())).collect();
+    assert_eq!(fields_in(LIST, Some("Destroyed services")), of_destroyed);
+}
+
+/// A line of shell as words; what comes behind a pipe or a comment is left out.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (Some(open), c) if open == c => quote = None,
+            (None, ' ') => words.extend(word.take()),
+            (None, '|' | '#') if word.is_none() => break,
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The command lines that a page types or names, as `dokku pgbackup:list <service>`.
+fn command_lines(page: &str) -> Vec<&str> {
+    let in_blocks = page.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+    let inline = page.split('`').skip(1).step_by(2);
+    let lines = in_blocks.filter(|line| !line.contains('`')).chain(inline);
+    lines.filter(|line| line.starts_with("dokku pgbackup:") && !line.contains(['\n', '…'])).collect()
+}
+
+#[test]
+fn the_documents_type_commands_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["README.md", "docs/operations.md", "docs/incident.md", "docs/commands.md"] {
+        let page = document(name);
+        let lines = command_lines(&page);
+        assert!(!lines.is_empty(), "{name}");
+        for line in lines.into_iter().filter(|line| !line.contains("<command>") && !line.contains('[')) {
+            let words: Vec<String> = words(line).iter().map(|word| word.replace(['<', '>'], "")).collect();
+            let parsed = cli::definition().try_get_matches_from(&words);
+            assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.unwrap_err());
+            let rest: Vec<&str> =
+                words.iter().skip(2).map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+            let (key, value) = match (words[1].as_str(), rest.as_slice()) {
+                ("pgbackup:set", [_, key, value]) => (*key, *value),
+                ("pgbackup:set", [key, value]) if words.iter().any(|word| word == "--global") => {
+                    (*key, *value)
+                }
+                ("pgbackup:schedule", [_, cron, ..]) => ("schedule", *cron),
+                _ => continue,
+            };
+            let key = settings::Key::find(key).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+            let set = settings::set(&folder.path().join("settings.toml"), key, Some(value));
+            assert!(set.is_ok(), "{name}: {line}: {}", set.unwrap_err());
+        }
+    }
+}
+
+/// What operations.md says of messages, metrics and pools, and its script.
+#[test]
+fn operations_md_tells_what_is_told() {
+    let page = document("docs/operations.md");
+    let service = Service::new("told");
+    let told = |args: &[&str]| {
+        service.pgbackup("set", args).ok();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let (event, mail) = (folder.path().join("event"), folder.path().join("mail"));
+    let sendmail = program("sendmail", &format!("#!/bin/sh\ncat >{}\n", mail.display()));
+    let script = commands_in(section(&page, "Who is told"));
+    let script = script.split("install --directory").next().unwrap();
+    assert!(script.starts_with("#!/bin/sh\n"), "{script}");
+    let script = script.replace("event=$(cat)", &format!("event=$(tee {})", event.display()));
+    told(&["notify-command", &program("mail-it", &script.replace("/usr/sbin/sendmail", &sendmail))]);
+    told(&["notify-success", "on"]);
+
+    let id = service.create();
+    let message: Value = serde_json::from_str(&fs::read_to_string(&event).unwrap()).unwrap();
+    let who_is_told = section(&page, "Who is told");
+    assert_fields(&named_in_tables(who_is_told, "JSON field"), &[&message]);
+    let mail = fs::read_to_string(&mail).unwrap();
+    assert!(mail.contains(&format!(": backup-made, {}\n", service.name)), "{mail}");
+    assert!(mail.contains(&format!("\n\na backup was made\n\nbackup: {id}\n")), "{mail}");
+
+    service.pgbackup("verify", &[]).ok();
+    let text = service.pgbackup("report", &["--format", "prometheus"]).ok().stdout;
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let metrics: BTreeSet<String> =
+        samples.filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned())).collect();
+    assert_eq!(named_in_tables(who_is_told, "metric"), metrics);
+}
+
+#[test]
+fn commands_md_has_every_field_of_what_is_done_with_a_backup_and_no_others() {
+    let (service, app) = deployed("done");
+    let json =
+        |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
+    let id = service.create();
+    app.deploy("Three", &[("db/migrations/2.sql", "select")]);
+    service.sql(
+        "insert into schema_migrations values (2); alter table cows add column sold_on date;
+create index on cows (sold_on); select nextval('tags')",
+    );
+    service.sql("delete from cows where id < 10");
+    let mut diff = json("diff", &[&id]).ok().json();
+    diff["apps"] = without(without(diff["apps"].take(), "then"), "now");
+    assert_fields(&fields_below("pgbackup:diff \\<service\\> [\\<backup\\>]"), &[&diff]);
+
+    let page = document("docs/commands.md");
+    let restore = section(&page, "pgbackup:restore \\<service\\> [\\<backup\\>]");
+    let (whole, single) = restore.split_once("### Single tables").unwrap();
+    let mut done = json("restore", &[&id, "--force"]).ok().json();
+    done["code"] = without(without(done["code"].take(), "running"), "backup");
+    assert_fields(&named_in_tables(whole, "JSON field"), &[&done]);
+    let tables = json("restore", &[&id, "--table", "cows"]).ok().json();
+    assert_fields(&named_in_tables(single, "JSON field"), &[&tables]);
+    assert_fields(&fields_below("pgbackup:undo \\<service\\>"), &[&json("undo", &[]).ok().json()]);
+
+    let copy = format!("{}-qa", app.name);
+    let mut practised = json("practice", &[&id, "--app", &copy]).ok().json();
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).ok();
+    practised["code"] = Value::Null;
+    assert_fields(&fields_below("pgbackup:practice [\\<service\\>] [\\<backup\\>]"), &[&practised]);
+}
+
+/// The section on settings, and the keys that there are.
+#[test]
+fn commands_md_and_format_md_have_every_setting_and_no_others() {
+    let keys: BTreeSet<String> = settings::KEYS.iter().map(|key| key.name.to_owned()).collect();
+    assert_eq!(named_in_tables(section(&document("docs/commands.md"), "Settings"), "key"), keys);
+    assert_eq!(named_in_tables(section(&document("docs/format.md"), "settings.toml"), "key"), keys);
 }
 
 /// Every kind; a new one does not compile until it is here, and then it must be in the table.
@@ -386,6 +597,8 @@ fn links_between_the_documents_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/commands.md",
         "docs/format.md",
+        "docs/incident.md",
+        "docs/operations.md",
         "docs/recovery.md",
         "docs/exit-codes.md",
     ] {
@@ -401,6 +614,47 @@ fn links_between_the_documents_lead_somewhere() {
                 let slugs: Vec<String> = page.lines().filter_map(slug).collect();
                 assert!(slugs.iter().any(|slug| slug == heading), "{name}: {target} among {slugs:?}");
             }
+        }
+    }
+}
+
+/// What the demo has in the place of a word that differs between two runs.
+fn as_variable(word: &str) -> &str {
+    if word.parse::<BackupId>().is_ok() {
+        "$backup"
+    } else if code::is_commit(word) {
+        "$good"
+    } else {
+        word
+    }
+}
+
+/// A command line of a document as the demo types it.
+fn as_in_demo(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').map(as_variable).collect();
+    let line = words.join(" ").replace("/home/dokku/", "$DOKKU_STANDIN_ROOT/home/").replace('"', "\\\"");
+    // It looks into the databases of two services.
+    ["happycows-db", "happycows-qa-db"].iter().fold(line, |line, service| {
+        line.replace(&format!("postgres:connect {service} "), "postgres:connect $service ")
+    })
+}
+
+/// What a document types in its `console` blocks.
+fn typed(page: &str) -> Vec<&str> {
+    let blocks = page.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).collect()
+}
+
+#[test]
+fn the_demo_types_what_the_documents_show() {
+    let demo = document("demo/run");
+    for name in ["README.md", "docs/incident.md"] {
+        let page = document(name);
+        let lines = typed(&page);
+        assert!(!lines.is_empty(), "{name}");
+        for line in lines.into_iter().map(as_in_demo) {
+            let has = ["'", "\""].iter().any(|quote| demo.contains(&format!("{quote}{line}{quote}")));
+            assert!(has, "{name}: the demo does not type: {line}");
         }
     }
 }

@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
+mod app;
 mod bench;
+mod code;
 mod crash;
 mod create;
+mod deploy;
+mod diff;
 mod docs;
+mod operations;
 mod outage;
+mod practice;
 mod restore;
 mod roundtrip;
 mod session;

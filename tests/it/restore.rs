@@ -1,6 +1,6 @@
 //! `restore` and `undo`: the data comes back, and the live database is never at risk.
 
-use crate::bench::{Service, dokku};
+use crate::bench::{Run, Service, dokku, dokku_command};
 
 #[test]
 fn lost_rows_come_back_and_undo_goes_there_and_back() {
@@ -150,6 +150,14 @@ fn linked_apps_can_be_stopped_meanwhile() {
         run.stderr.contains(&format!("Stopping {app}")) && run.stderr.contains(&format!("Starting {app}"))
     );
     dokku(&["ps:report", &app]).ok().says("running");
+    dokku(&["ps:stop", &app]).ok();
+    let run = service.pgbackup("restore", &["--stop-apps", "--force"]).ok();
+    assert!(
+        run.stderr.contains("is not started afterwards") && !run.stderr.contains("Starting"),
+        "{}",
+        run.stderr
+    );
+    dokku(&["ps:report", &app, "--running"]).ok().says("false");
     dokku(&["postgres:unlink", &service.name, &app, "--no-restart"]).ok();
     dokku(&["--force", "apps:destroy", &app]).ok();
 }
@@ -171,6 +179,36 @@ fn a_database_that_was_dropped_comes_back_with_its_settings() {
 from pg_database where datname = current_database()";
     assert_eq!(service.sql(look), "17MB|the herd|5000");
     assert_eq!(service.databases(), [database]);
+}
+
+#[test]
+fn jobs_that_lock_each_other_out_are_followed_by_a_single_one() {
+    let service = Service::new("deadlock");
+    service.fill();
+    let id = service.create();
+    let folder = tempfile::tempdir().unwrap();
+    let docker = folder.path().join("docker");
+    // A deadlock of parallel jobs comes by chance only. This docker says that there was one, as pg_restore does.
+    let script = "#!/usr/bin/env bash
+if [[ \" $* \" == *' pg_restore '*--jobs* ]]; then
+  echo 'pg_restore: error: could not execute query: ERROR:  deadlock detected' >&2
+  exit 1
+fi
+exec docker \"$@\"
+";
+    std::fs::write(&docker, script).unwrap();
+    for path in [folder.path(), docker.as_path()] {
+        std::process::Command::new("chmod").arg("755").arg(path).status().unwrap();
+    }
+    for (command, args) in [("restore", [id.as_str(), "--force"]), ("verify", [id.as_str(), "--level=drill"])]
+    {
+        let mut run =
+            dokku_command(&[&[format!("pgbackup:{command}").as_str(), &service.name], &args[..]].concat());
+        let run = Run::of(command.to_owned(), &run.env("DOCKER_BIN", &docker).output().unwrap()).ok();
+        assert!(run.stderr.contains("once more with one job"), "{}", run.stderr);
+    }
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    service.assert_nothing_left();
 }
 
 #[test]
@@ -196,4 +234,39 @@ fn only_services_that_the_user_may_use_are_there() {
     there.fails(5, "does not exist");
     listed.ok();
     works.ok();
+}
+
+#[test]
+fn apps_that_the_user_may_not_see_are_not_named() {
+    let service = Service::new("see");
+    let (seen, hidden) =
+        (crate::app::App::linked("seen", &[&service]), crate::app::App::linked("hidden", &[&service]));
+    service.create();
+    let plugin = crate::bench::world().join("plugins/enabled/only-some-apps");
+    std::fs::create_dir_all(&plugin).unwrap();
+    let script = format!(
+        "#!/usr/bin/env bash\nshift 2\nfor name; do [[ $name == {} ]] || echo \"$name\"; done\n",
+        hidden.name
+    );
+    std::fs::write(plugin.join("user-auth-app"), script).unwrap();
+    std::fs::write(
+        plugin.join("plugin.toml"),
+        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
+    )
+    .unwrap();
+    std::process::Command::new("chmod").arg("755").arg(plugin.join("user-auth-app")).status().unwrap();
+    let runs = [
+        service.pgbackup("list", &[]),
+        service.pgbackup("info", &[]),
+        service.pgbackup("info", &["--format", "json"]),
+        service.pgbackup("restore", &["--dry-run"]),
+        service.pgbackup("diff", &[]),
+        service.pgbackup("create", &[]),
+    ];
+    std::fs::remove_dir_all(&plugin).unwrap();
+    for run in runs {
+        let run = run.ok();
+        assert!(run.stdout.contains(&seen.name), "{}\n{}", run.line, run.stdout);
+        assert!(!run.stdout.contains(&hidden.name), "{}\n{}", run.line, run.stdout);
+    }
 }

@@ -44,7 +44,7 @@ impl Started {
         Self::spawn(format!("dokku {}", args.join(" ")), &mut dokku_command(args))
     }
 
-    fn spawn(line: String, command: &mut Command) -> Self {
+    pub fn spawn(line: String, command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let stdout = std::thread::spawn(move || {

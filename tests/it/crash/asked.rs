@@ -60,7 +60,7 @@ fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
 
 #[test]
 fn asked_to_stop_at_any_moment_nothing_is_left() {
-    let moments = moments(4);
+    let moments = moments(3);
     let service = Service::new("moments");
     service.fill();
     service.create();

@@ -22,7 +22,7 @@ fn kill_all_over(
     // The first time is only measured. What came to its end before it was to be killed is the new measure.
     let mut duration = killed_after(service, command, &before(0), NEVER).unwrap();
     let mut hits = 0;
-    let moments = moments(8);
+    let moments = moments(5);
     for moment in 0..moments {
         let args = before(moment);
         match killed_after(service, command, &args, duration * (2 * moment + 1) / (2 * moments)) {

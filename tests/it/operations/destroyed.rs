@@ -1,0 +1,188 @@
+//! `postgres:destroy` does not destroy the backups.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::app::backups;
+use crate::bench::{Service, dokku, mode, world};
+
+/// Where they are kept is one folder for all tests, and one of them mounts something there.
+static PLACE: Mutex<()> = Mutex::new(());
+
+/// Another file system where the backups of destroyed services are kept.
+struct OtherDisk(PathBuf);
+
+impl OtherDisk {
+    fn mount() -> Self {
+        let place = world().join("lib/data/pgbackup/destroyed");
+        fs::create_dir_all(&place).unwrap();
+        let options = "size=64m,mode=700,uid=dokku,gid=dokku";
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&place).status();
+        assert!(mounted.unwrap().success());
+        OtherDisk(place)
+    }
+}
+
+impl Drop for OtherDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn kept(service: &str) -> Vec<Value> {
+    let listed = dokku(&["pgbackup:list", "--destroyed", "--format", "json"]).ok().json();
+    listed.as_array().unwrap().iter().filter(|one| one["service"] == service).cloned().collect()
+}
+
+/// Destroys it for real, unlike the end of a test does.
+#[track_caller]
+fn destroy(service: &Service) -> crate::bench::Run {
+    dokku(&["--force", "postgres:destroy", &service.name])
+}
+
+fn forget(name: &str) {
+    dokku(&["--force", "pgbackup:delete", "--destroyed", name]).ok();
+}
+
+#[test]
+fn the_backups_outlive_their_service_and_come_back_into_another() {
+    let _place = PLACE.lock();
+    let service = Service::new("gone");
+    service.fill();
+    service.create();
+    service.sql("delete from cows where id = 1");
+    let run = destroy(&service).ok();
+    let kept_now = kept(&service.name);
+    let name = kept_now[0]["name"].as_str().unwrap().to_owned();
+    for words in [
+        format!("The backups of {} are kept as {name}", service.name),
+        format!("dokku pgbackup:restore <service> --from-destroyed {name}"),
+        format!("dokku pgbackup:delete --destroyed {name}"),
+    ] {
+        assert!(run.stdout.contains(&words), "{words} is not in\n{}", run.stdout);
+    }
+    assert_eq!(kept_now[0]["backups"], 2, "the one before and the final one");
+    let folder = PathBuf::from(kept_now[0]["path"].as_str().unwrap());
+    assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
+    assert!(!service.root().exists());
+    // A new service of that name begins with nothing.
+    dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
+    assert_eq!(backups(&service), Vec::<Value>::new());
+    let to = ["restore", "--from-destroyed", &service.name, "--force"];
+    service.pgbackup(to[0], &to[1..]).ok();
+    assert_eq!(service.sql("select count(*) from cows"), "4999");
+    assert_eq!(backups(&service), Vec::<Value>::new());
+    service.create();
+    assert_eq!(backups(&service).len(), 1);
+    let old = dokku(&["pgbackup:list", "--destroyed"]).ok().stdout;
+    assert!(old.contains(&name), "{old}");
+    dokku(&["pgbackup:delete", "--destroyed", &name]).fails(6, "not confirmed");
+    forget(&name);
+    assert_eq!(kept(&service.name), Vec::<Value>::new());
+    dokku(&["pgbackup:delete", "--destroyed", &name, "--force"])
+        .fails(5, "no backups of a destroyed service");
+}
+
+#[test]
+fn what_cannot_be_saved_is_said_and_refused_where_that_is_wanted() {
+    let _place = PLACE.lock();
+    let service = Service::new("final");
+    service.fill();
+    dokku(&["pgbackup:set", &service.name, "final-backup", "required"]).ok();
+    dokku(&["postgres:stop", &service.name]).ok();
+    destroy(&service).fails(6, "is not destroyed, for its last backup failed");
+    assert!(service.root().join("DATABASE_NAME").exists());
+    dokku(&["postgres:start", &service.name]).ok();
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    service.create();
+    dokku(&["pgbackup:set", &service.name, "final-backup", "on"]).ok();
+    dokku(&["postgres:stop", &service.name]).ok();
+    let run = destroy(&service).ok();
+    assert!(run.stderr.contains("the backups made before are kept"), "{}", run.stderr);
+    let kept = kept(&service.name);
+    assert_eq!(kept[0]["backups"], 1);
+    forget(kept[0]["name"].as_str().unwrap());
+    dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
+}
+
+#[test]
+fn a_service_that_was_never_backed_up_is_destroyed_as_always() {
+    let _place = PLACE.lock();
+    let service = Service::new("never");
+    let run = destroy(&service).ok();
+    assert!(
+        !run.stdout.contains("pgbackup") && !run.stderr.contains("acking up"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    assert_eq!(kept(&service.name), Vec::<Value>::new());
+    dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
+    service.create();
+    dokku(&["pgbackup:set", &service.name, "final-backup", "off"]).ok();
+    destroy(&service).ok();
+    let kept = kept(&service.name);
+    assert_eq!(kept[0]["backups"], 1, "without a last one");
+    forget(kept[0]["name"].as_str().unwrap());
+    dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
+}
+
+#[test]
+fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
+    let _place = PLACE.lock();
+    let service = Service::new("vetoed");
+    service.fill();
+    let (damaged, id) = (service.create(), service.create());
+    fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
+    let plugin = world().join("plugins/enabled/zz-veto");
+    fs::create_dir_all(&plugin).unwrap();
+    let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
+    fs::write(plugin.join("service-action"), script).unwrap();
+    fs::write(
+        plugin.join("plugin.toml"),
+        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
+    )
+    .unwrap();
+    Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
+    let refused = destroy(&service);
+    fs::remove_dir_all(&plugin).unwrap();
+    assert_ne!(refused.code, 0);
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    let run = service.pgbackup("create", &[]).ok();
+    assert!(run.stderr.contains("was not destroyed after all: its backups are back"), "{}", run.stderr);
+    let ids: Vec<String> =
+        backups(&service).iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
+    assert!(ids.len() == 4 && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
+    assert!(service.backup(&damaged).join("dump/toc.dat").exists(), "what is left of a damaged one");
+    assert_eq!(kept(&service.name), Vec::<Value>::new());
+    service.pgbackup("verify", &[&id, "--level", "archive"]).ok();
+}
+
+#[test]
+fn another_file_system_gets_a_whole_copy() {
+    let _place = PLACE.lock();
+    let service = Service::new("across");
+    service.fill();
+    let (first, second) = (service.create(), service.create());
+    let disk = OtherDisk::mount();
+    let run = destroy(&service);
+    let kept = kept(&service.name);
+    let folder = kept.first().map(|one| PathBuf::from(one["path"].as_str().unwrap()));
+    let shared = folder.map(|folder| {
+        let found = Command::new("find").arg(folder).args(["-type", "f", "-links", "+1"]).output().unwrap();
+        String::from_utf8_lossy(&found.stdout).into_owned()
+    });
+    dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
+    let restored = service.pgbackup("restore", &["--from-destroyed", &service.name, "--force"]);
+    drop(disk);
+    run.ok();
+    restored.ok();
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    let shared = shared.unwrap();
+    assert!(shared.contains(&first) && shared.contains(&second), "files that were one are one: {shared}");
+}
