@@ -1,3 +1,4 @@
+-- migrate:up
 create table farms (
   id int generated always as identity primary key,
   name text not null unique,

@@ -1,3 +1,4 @@
+-- migrate:up
 create table milkings (
   id bigint generated always as identity primary key,
   cow_id int not null references cows on delete cascade,

@@ -1,3 +1,4 @@
+-- migrate:up
 create table users (
   id int generated always as identity primary key,
   farm_id int not null references farms on delete cascade,
