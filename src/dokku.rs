@@ -66,11 +66,7 @@ impl Service {
 
     /// The names of the apps it is linked to, one in each line of `LINKS`.
     pub fn links(&self) -> Result<Vec<String>> {
-        let path = self.layout.root().join("LINKS");
-        if !path.exists() {
-            return Ok(Vec::new());
-        }
-        let text = String::from_utf8_lossy(&files::read_bounded(&path, SMALL_FILE)?).into_owned();
+        let text = small_file(&self.layout.root().join("LINKS"))?.unwrap_or_default();
         Ok(text.lines().map(str::trim).filter(|name| is_app_name(name)).map(str::to_owned).collect())
     }
 }
@@ -244,11 +240,17 @@ pub fn is_app_name(name: &str) -> bool {
 
 /// The first line of a small file, `None` when there is no file or nothing in it.
 fn first_line(path: &Path) -> Result<Option<String>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = String::from_utf8_lossy(&files::read_bounded(path, SMALL_FILE)?).into_owned();
+    let text = small_file(path)?.unwrap_or_default();
     Ok(text.lines().next().filter(|line| !line.is_empty()).map(str::to_owned))
+}
+
+/// `None` when there is no such file, be it that its service is destroyed just now.
+fn small_file(path: &Path) -> Result<Option<String>> {
+    match files::read_bounded(path, SMALL_FILE) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(_) if !path.exists() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
