@@ -1,6 +1,7 @@
 //! The command line: names, arguments and all help texts. No logic.
 
 mod arguments;
+mod offsite;
 mod operations;
 
 use std::ffi::OsString;
@@ -14,6 +15,9 @@ use crate::settings::{KEYS, Key};
 pub use arguments::{
     CreateArgs, DeleteArgs, DiffArgs, HelpArgs, InfoArgs, ListArgs, PracticeArgs, RestoreArgs, SetArgs,
     TriggerArgs, UndoArgs, VerifyArgs,
+};
+pub use offsite::{
+    CredentialSource, ExportArgs, Form, ImportArgs, PullArgs, PushArgs, RemoteArgs, RemoteSetArgs,
 };
 pub use operations::{
     DoctorArgs, HistoryArgs, PinArgs, PruneArgs, ReportArgs, ReportFormat, ScheduleArgs, UnpinArgs,
@@ -224,6 +228,81 @@ Examples:
         override_usage = "dokku pgbackup:set [OPTIONS] <service>|--global <key> [<value>]"
     )]
     Set(SetArgs),
+    /// Take a backup to the remote
+    #[command(
+        name = "pgbackup:push",
+        after_help = "With push-on-create on, each new backup goes up by itself. What was interrupted goes on where it \
+stopped. A backup counts as pushed when every part was read back.
+
+Examples:
+  dokku pgbackup:push happycows-db
+  dokku pgbackup:push happycows-db --all"
+    )]
+    Push(PushArgs),
+    /// Bring a backup back from the remote
+    #[command(
+        name = "pgbackup:pull",
+        after_help = "Examples:
+  dokku pgbackup:pull happycows-db 20261122T235901Z-k3f9
+  dokku pgbackup:pull happycows-db 20261122T235901Z-k3f9 --identity - < key.txt"
+    )]
+    Pull(PullArgs),
+    /// Set where backups are taken to
+    #[command(
+        name = "pgbackup:remote-set",
+        override_usage = "dokku pgbackup:remote-set [OPTIONS] <service>|--global <address>",
+        after_help = "Addresses:
+  s3://bucket/prefix      any S3-compatible store
+  file:///mnt/nas/folder  a folder that is mounted on this server
+
+Examples:
+  dokku pgbackup:remote-set --global s3://cows-backups/server1 --region eu-central-1 --credentials stdin
+  dokku pgbackup:remote-set happycows-db s3://cows/db --endpoint https://minio.example.com --path-style
+  dokku pgbackup:remote-set --global file:///mnt/nas/pgbackup"
+    )]
+    RemoteSet(RemoteSetArgs),
+    /// Forget the remote; what is there stays
+    #[command(
+        name = "pgbackup:remote-unset",
+        after_help = "Example:
+  dokku pgbackup:remote-unset --global"
+    )]
+    RemoteUnset(RemoteArgs),
+    /// Try the remote out
+    #[command(
+        name = "pgbackup:remote-check",
+        after_help = "Writes a small object, reads it back and deletes it.
+
+Example:
+  dokku pgbackup:remote-check happycows-db"
+    )]
+    RemoteCheck(RemoteArgs),
+    /// Write a backup to standard output, for another place or another tool
+    #[command(
+        name = "pgbackup:export",
+        after_help = "Forms:
+  tar     the backup's folder as it is: docs/recovery.md restores it by hand, pgbackup:import takes it
+  sql     plain SQL, for psql -f
+  custom  an archive of pg_dump -Fc, for pg_restore and postgres:import
+
+Examples:
+  ssh dokku@server pgbackup:export happycows-db > happycows.tar
+  dokku pgbackup:export happycows-db --as sql > happycows.sql
+  dokku pgbackup:export happycows-db --as custom | dokku postgres:import happycows-qa-db"
+    )]
+    Export(ExportArgs),
+    /// Make a backup of a dump that another tool made
+    #[command(
+        name = "pgbackup:import",
+        after_help = "Taken is what pgbackup:export, pg_dump (in any format), pg_dumpall, postgres:export, postgres:backup \
+and Heroku make, also compressed. It is loaded into a throwaway server and dumped again, so that it is as good as a \
+backup of the service.
+
+Examples:
+  dokku pgbackup:import happycows-db < happycows.dump
+  dokku pgbackup:import happycows-db --note \"from Heroku\" < latest.dump"
+    )]
+    Import(ImportArgs),
     /// Show help for a command
     #[command(
         name = "pgbackup:help",

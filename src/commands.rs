@@ -5,13 +5,18 @@ mod delete;
 mod destroyed;
 mod diff;
 mod doctor;
+mod export;
 mod help;
 mod history;
+mod import;
 mod info;
 mod list;
 mod pin;
 mod practice;
 mod prune;
+mod pull;
+mod push;
+mod remote;
 mod report;
 mod restore;
 mod schedule;
@@ -103,6 +108,13 @@ pub fn run(app: &App<'_>, command: Commands) -> Result<()> {
         Commands::Doctor(args) => doctor::run(app, &args),
         Commands::History(args) => history::run(app, &args),
         Commands::Set(args) => set::run(app, &args),
+        Commands::Export(args) => export::run(app, &args),
+        Commands::Import(args) => import::run(app, &args),
+        Commands::Push(args) => push::run(app, &args),
+        Commands::Pull(args) => pull::run(app, &args),
+        Commands::RemoteSet(args) => remote::set(app, &args),
+        Commands::RemoteUnset(args) => remote::unset(app, &args),
+        Commands::RemoteCheck(args) => remote::check(app, &args),
         Commands::Trigger(args) => trigger::run(app, &args),
         Commands::Help(args) => help::run(app, args.command.as_deref()),
         Commands::Default => help::run(app, None),

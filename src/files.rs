@@ -38,6 +38,12 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// A new file, 0600, to be written bit by bit; one that is there already is an error. Durable as [`write_private`].
+pub fn create_private_file(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Replaces `path` by `bytes` in one step: after a crash there is the old content or the new.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes, true)

@@ -21,9 +21,11 @@ pub mod diff;
 pub mod digest;
 pub mod doctor;
 pub mod dump;
+pub mod export;
 pub mod fingerprint;
 pub mod history;
 pub mod host;
+pub mod import;
 pub mod leftovers;
 pub mod likeness;
 pub mod manifest;
@@ -43,6 +45,7 @@ pub mod server;
 pub mod settings;
 pub mod status;
 pub mod swap;
+pub mod tarball;
 pub mod undo;
 pub mod verify;
 
@@ -61,6 +64,7 @@ pub mod units;
 // Edges: one owner for each outside thing.
 pub mod docker;
 pub mod dokku;
+pub mod encryption;
 pub mod environment;
 pub mod files;
 pub mod git;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use toml::{Spanned, Value};
 
+use crate::encryption::Recipients;
 use crate::error::Failure;
 use crate::files;
 use crate::layout::{Layout, ServiceLayout};
@@ -23,7 +24,7 @@ const MAX_TEXT: usize = 2_000;
 const OFF: &str = "off";
 
 /// Everything that can be set; help and docs/commands.md are made from it.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 24] = [
     Key::new(
         "jobs",
         Values::Number(1, MAX_JOBS),
@@ -60,6 +61,38 @@ pub const KEYS: [Key; 17] = [
         Values::OneOf(&["on", "required", "off"]),
         "on",
         "a last backup before postgres:destroy; required refuses to destroy without one",
+    ),
+    Key::new(
+        "push-on-create",
+        Values::OneOf(&["on", "off"]),
+        "off",
+        "take each new backup to the remote; what could not be taken is tried again by the next run",
+    ),
+    Key::new(
+        "age-recipient",
+        Values::Recipients,
+        "off",
+        "public keys for which everything that goes to the remote is encrypted",
+    ),
+    Key::new("remote-keep-last", Values::Number(0, MAX_KEPT), "3", "the same as keep-last for the remote"),
+    Key::new("remote-keep-daily", Values::Number(0, MAX_KEPT), "7", "the same as keep-daily for the remote"),
+    Key::new(
+        "remote-keep-weekly",
+        Values::Number(0, MAX_KEPT),
+        "4",
+        "the same as keep-weekly for the remote",
+    ),
+    Key::new(
+        "remote-keep-monthly",
+        Values::Number(0, MAX_KEPT),
+        "12",
+        "the same as keep-monthly for the remote",
+    ),
+    Key::new(
+        "remote-deploy-keep-last",
+        Values::Number(0, MAX_KEPT),
+        "5",
+        "the same as deploy-keep-last for the remote",
     ),
     Key::new("notify-command", Values::Program, "off", "a program that gets each event as JSON on its stdin"),
     Key::new("notify-url", Values::Address, "off", "an address that each event is posted to as JSON"),
@@ -110,6 +143,8 @@ pub enum Values {
     File,
     /// http or https.
     Address,
+    /// Public keys of age or ssh.
+    Recipients,
 }
 
 /// What a deploy of a linked app does when its service cannot be backed up.
@@ -172,6 +207,11 @@ pub struct Settings {
     pub min_free: Room,
     pub final_backup: FinalBackup,
     pub notify: Notify,
+    pub push_on_create: bool,
+    /// Whom the remote's backups are encrypted for.
+    pub recipients: Option<Recipients>,
+    /// What is kept at the remote.
+    pub remote_policies: Policies,
     /// All with their sources, in the order of [`KEYS`].
     pub explained: Vec<Explained>,
 }
@@ -223,12 +263,15 @@ impl Settings {
         };
         let owned = |name: &str| text(name).map(str::to_owned);
         let number = |name: &str| text(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let deploy = Policy { last: number("deploy-keep-last"), ..Policy::default() };
-        let scheduled = Policy {
-            last: number("keep-last"),
-            daily: number("keep-daily"),
-            weekly: number("keep-weekly"),
-            monthly: number("keep-monthly"),
+        let policies = |prefix: &str| {
+            let number = |name: &str| number(&format!("{prefix}{name}"));
+            let scheduled = Policy {
+                last: number("keep-last"),
+                daily: number("keep-daily"),
+                weekly: number("keep-weekly"),
+                monthly: number("keep-monthly"),
+            };
+            Policies { scheduled, deploy: Policy { last: number("deploy-keep-last"), ..Policy::default() } }
         };
         Settings {
             jobs: text("jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
@@ -239,7 +282,10 @@ impl Settings {
             },
             schedule: text("schedule").and_then(|text| text.parse().ok()),
             verify_schedule: text("verify-schedule").and_then(|text| text.parse().ok()),
-            policies: Policies { scheduled, deploy },
+            policies: policies(""),
+            push_on_create: text("push-on-create").is_some(),
+            recipients: text("age-recipient").and_then(|text| text.parse().ok()),
+            remote_policies: policies("remote-"),
             max_size: text("max-size").and_then(units::parse_bytes),
             min_free: text("min-free").and_then(room).unwrap_or(Room::Bytes(0)),
             final_backup: match text("final-backup") {
@@ -310,6 +356,7 @@ impl Key {
             Values::Room => "a size like 5 GB, a part of the disk like 10%, or off".to_owned(),
             Values::Program | Values::File => "an absolute path, or off".to_owned(),
             Values::Address => "an http or https address, or off".to_owned(),
+            Values::Recipients => "public keys (age1…, ssh-ed25519 …) with ; between them, or off".to_owned(),
         }
     }
 
@@ -326,6 +373,7 @@ impl Key {
             Values::Schedule => text.parse::<Schedule>().err().map(|why| format!("{}: {why}", self.name)),
             Values::Size => unless(units::parse_bytes(text).is_some()),
             Values::Room => unless(room(text).is_some()),
+            Values::Recipients => text.parse::<Recipients>().err().map(|why| format!("{}: {why}", self.name)),
             Values::Program | Values::File => unless(is_plain && text.starts_with('/')),
             Values::Address => {
                 let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
@@ -342,7 +390,8 @@ impl Key {
                 _ => Value::String(text.to_owned()),
             });
         }
-        let why = self.complaint(text).filter(|_| self.values == Values::Schedule);
+        let explains = matches!(self.values, Values::Schedule | Values::Recipients);
+        let why = self.complaint(text).filter(|_| explains);
         Err(Failure::usage(why.unwrap_or_else(|| format!("{} cannot be {text:?}", self.name)))
             .hint(format!("allowed: {}", self.allowed()))
             .into())

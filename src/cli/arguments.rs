@@ -34,6 +34,9 @@ pub struct ListArgs {
     /// List the backups of destroyed services
     #[arg(long)]
     pub destroyed: bool,
+    /// List the backups of the remote; of all services there when none is named
+    #[arg(long, conflicts_with = "destroyed")]
+    pub remote: bool,
     /// How to print the list
     #[arg(long, default_value = "stdout")]
     pub format: Format,
@@ -104,6 +107,12 @@ pub struct RestoreArgs {
     /// Take the backup from what a destroyed service left
     #[arg(long, value_name = "name", conflicts_with_all = ["to", "tables"])]
     pub from_destroyed: Option<String>,
+    /// Take the backup of this service, which need not exist here, from the remote
+    #[arg(long, value_name = "service", conflicts_with_all = ["to", "tables", "from_destroyed"])]
+    pub from_remote: Option<ServiceName>,
+    /// The private key for an encrypted backup: a file, or - for standard input
+    #[arg(long, value_name = "file", requires = "from_remote")]
+    pub identity: Option<String>,
     /// Restore only this table, into a schema of its own; may be repeated
     #[arg(long = "table", value_name = "schema.table", conflicts_with_all = ["to", "stop_apps"])]
     pub tables: Vec<String>,

@@ -1,0 +1,1 @@
+//! A backup in other forms, for other tools and other places.

@@ -1,0 +1,1 @@
+//! Making a backup of what others made.

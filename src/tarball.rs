@@ -1,0 +1,250 @@
+//! A backup as one tar stream: the same to the byte each time it is written, and read back with suspicion.
+//!
+//! The stream holds one folder, named by the backup's id: `SHA256SUMS` and `manifest.toml` first, then what they seal.
+//! Records that are made later (`verified.toml`, `pinned.toml`) stay at home.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tar::{Builder, EntryType, Header};
+
+use crate::catalog::Backup;
+use crate::files;
+use crate::layout;
+use crate::manifest;
+
+/// tar(5): headers and contents are in blocks of this size, and two empty ones end the stream.
+const BLOCK: u64 = 512;
+/// Other tools fill the end up to their own blocks.
+const MOST_PADDING: u64 = 1024 * 1024;
+/// Deeper than any backup or dump.
+const DEEPEST: usize = 16;
+
+/// The paths of a backup's files below its folder, in the order of the stream.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let mut names = vec![layout::CHECKSUMS.to_owned(), layout::MANIFEST.to_owned()];
+    let sealed = manifest::read_checksums(folder)?.into_iter().map(|sum| sum.name);
+    let mut sealed: Vec<String> = sealed.filter(|name| name != layout::MANIFEST).collect();
+    sealed.sort();
+    names.extend(sealed);
+    Ok(names)
+}
+
+/// Writes the backup, with the two empty blocks at its end. A stream without them was cut off.
+pub fn write<W: Write>(backup: &Backup, out: W) -> Result<W> {
+    let mut tar = Builder::new(out);
+    tar.mode(tar::HeaderMode::Deterministic);
+    let id = backup.id.as_str();
+    let mtime = u64::try_from(backup.manifest.started_at.timestamp()).unwrap_or(0);
+    for folder in [format!("{id}/"), format!("{id}/{}/", layout::DUMP)] {
+        tar.append_data(&mut header(EntryType::Directory, 0o700, 0, mtime), folder, io::empty())?;
+    }
+    for name in names(&backup.folder)? {
+        let of = || format!("{name} of backup {id}");
+        let file = File::open(backup.folder.join(&name)).with_context(of)?;
+        let metadata = file.metadata().with_context(of)?;
+        if !metadata.is_file() {
+            bail!("{} is not a plain file", of());
+        }
+        let size = metadata.len();
+        let mut exactly = Exactly { input: file, left: size };
+        let mut header = header(EntryType::Regular, 0o600, size, mtime);
+        tar.append_data(&mut header, format!("{id}/{name}"), &mut exactly).with_context(of)?;
+    }
+    Ok(tar.into_inner()?)
+}
+
+/// Bytes of the whole stream.
+pub fn size(backup: &Backup) -> Result<u64> {
+    let mut total = 2 * BLOCK + 2 * BLOCK;
+    for name in names(&backup.folder)? {
+        let metadata = std::fs::symlink_metadata(backup.folder.join(&name))
+            .with_context(|| format!("{name} of backup {}", backup.id))?;
+        total += BLOCK + metadata.len().div_ceil(BLOCK) * BLOCK;
+    }
+    Ok(total)
+}
+
+fn header(kind: EntryType, mode: u32, size: u64, mtime: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(mtime);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// A file that must have as many bytes as it had when its header was written.
+struct Exactly<R> {
+    input: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.input.read(&mut buffer[..most])?;
+        if count == 0 && most > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read"));
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// What an archive may hold at the most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes: u64,
+    pub files: usize,
+}
+
+/// Unpacks a stream of plain files and folders into `folder`, which is there and empty. Whatever leads out of it, is a
+/// link or a device, comes twice, or goes beyond the limits is refused, and so is a stream without an end.
+///
+/// Returns the paths of the files below `folder`.
+pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSet<String>> {
+    let mut counted = Counted { input, count: 0 };
+    let mut archive = tar::Archive::new(&mut counted);
+    let mut found = BTreeSet::new();
+    let (mut total, mut end_of_last) = (0u64, 0u64);
+    for entry in archive.entries()? {
+        let mut entry = entry.context("the archive is damaged or cut off")?;
+        let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = inner_path(&raw)?;
+        end_of_last = entry.raw_file_position() + entry.size().div_ceil(BLOCK).saturating_mul(BLOCK);
+        match entry.header().entry_type() {
+            EntryType::Directory => {
+                files::create_private_folders(&folder.join(&path))?;
+                continue;
+            }
+            EntryType::Regular | EntryType::Continuous => {}
+            EntryType::XGlobalHeader => continue,
+            _ => bail!("{raw:?} in the archive is neither a file nor a folder"),
+        }
+        total = total.saturating_add(entry.size());
+        if total > limits.bytes || found.len() >= limits.files {
+            bail!("the archive holds more than it may ({} bytes, {} files)", limits.bytes, limits.files);
+        }
+        let target = folder.join(&path);
+        if let Some(parent) = target.parent() {
+            files::create_private_folders(parent)?;
+        }
+        let mut file = files::create_private_file(&target)
+            .with_context(|| format!("{raw:?} in the archive cannot be unpacked"))?;
+        let copied = io::copy(&mut entry, &mut file).context("the archive is damaged or cut off")?;
+        if copied != entry.size() {
+            bail!("the archive is cut off in {raw:?}");
+        }
+        found.insert(path.to_string_lossy().into_owned());
+    }
+    drop(archive);
+    io::copy(&mut (&mut counted).take(MOST_PADDING), &mut io::sink())?;
+    if counted.count < end_of_last + 2 * BLOCK {
+        bail!("the archive is cut off: its end is missing");
+    }
+    Ok(found)
+}
+
+/// `./a/b` → `a/b`; anything that leads elsewhere is an error.
+fn inner_path(raw: &str) -> Result<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in Path::new(raw).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            _ => bail!("{raw:?} in the archive leads out of its folder"),
+        }
+    }
+    if path.components().count() > DEEPEST || raw.chars().any(char::is_control) {
+        bail!("{raw:?} in the archive is no path of a backup");
+    }
+    Ok(path)
+}
+
+/// Knows how long the stream was.
+struct Counted<R> {
+    input: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { bytes: 1_000_000, files: 10 };
+
+    fn archive(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+        let mut tar = Builder::new(Vec::new());
+        for (name, kind, content) in entries {
+            let mut header = header(*kind, 0o644, content.len() as u64, 0);
+            // The name as it is: the builder would refuse those that lead out.
+            let gnu = header.as_gnu_mut().unwrap();
+            gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+            if kind.is_symlink() {
+                gnu.linkname[..4].copy_from_slice(b"/etc");
+            }
+            header.set_cksum();
+            tar.append(&header, *content).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn unpacked(bytes: &[u8]) -> Result<BTreeSet<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        unpack(bytes, folder.path(), LIMITS)
+    }
+
+    #[test]
+    fn plain_files_come_out() {
+        let bytes = archive(&[("./a/", EntryType::Directory, b""), ("./a/b", EntryType::Regular, b"x")]);
+        assert_eq!(unpacked(&bytes).unwrap(), BTreeSet::from(["a/b".to_owned()]));
+    }
+
+    #[test]
+    fn what_leads_out_or_is_no_file_is_refused() {
+        for (name, kind) in [
+            ("../x", EntryType::Regular),
+            ("/x", EntryType::Regular),
+            ("a/../../x", EntryType::Regular),
+            ("x", EntryType::Symlink),
+            ("x", EntryType::Fifo),
+            ("x", EntryType::Char),
+            ("x\u{1b}", EntryType::Regular),
+        ] {
+            assert!(unpacked(&archive(&[(name, kind, b"")])).is_err(), "{name:?} {kind:?}");
+        }
+        let twice = archive(&[("x", EntryType::Regular, b"1"), ("x", EntryType::Regular, b"2")]);
+        assert!(unpacked(&twice).is_err());
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_anywhere_is_refused() {
+        let bytes = archive(&[("a", EntryType::Regular, &[7; 1500]), ("b", EntryType::Regular, &[0; 2048])]);
+        assert!(unpacked(&bytes).is_ok());
+        for cut in 0..bytes.len() {
+            assert!(unpacked(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn no_archive_fills_the_disk() {
+        let bytes = archive(&[("a", EntryType::Regular, &[0; 4096])]);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(unpack(&bytes[..], folder.path(), Limits { bytes: 4095, files: 9 }).is_err());
+    }
+}
