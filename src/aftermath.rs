@@ -63,6 +63,7 @@ fn tell(host: &Host<'_>, service: &Service, event: &Event) {
         ("create", false) => Happening::BackupFailed,
         ("verify", true) => Happening::VerificationGood,
         ("verify", false) => Happening::VerificationFailed,
+        ("push", false) => Happening::PushFailed,
         _ => return,
     };
     let Some(settings) = host.settings_for_sure(service) else { return };

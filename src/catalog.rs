@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::layout::{self, ServiceLayout};
 use crate::lock::BackupLock;
-use crate::manifest::{Manifest, Pinned, Verified, read_manifest_bytes};
+use crate::manifest::{Manifest, Pinned, Pushed, Verified, read_manifest_bytes};
 use crate::service_name::ServiceName;
 
 /// A backup whose folder is complete and whose manifest is understood.
@@ -22,6 +22,8 @@ pub struct Backup {
     pub manifest: Manifest,
     pub verified: Option<Verified>,
     pub pinned: Option<Pinned>,
+    /// Whether it is at the remote; `None` where nobody wanted it there.
+    pub pushed: Option<Pushed>,
 }
 
 impl Backup {
@@ -65,6 +67,11 @@ impl Entry {
         let second = name.split_once('-').map_or(name, |(second, _)| second);
         let started = if let Entry::Whole(backup) = self { Some(backup.manifest.started_at) } else { None };
         (second, started, name)
+    }
+
+    /// A whole backup.
+    pub fn backup(&self) -> Option<&Backup> {
+        if let Entry::Whole(backup) = self { Some(backup) } else { None }
     }
 
     /// Of a whole backup.
@@ -116,13 +123,14 @@ fn read_entry(folder: &Path, name: &str) -> Entry {
     if let Some(id) = name.strip_prefix(layout::DELETED_PREFIX) {
         return Entry::Deleted { name: id.to_owned() };
     }
-    match read_backup(&folder.join(name), name) {
+    match read(&folder.join(name), name) {
         Ok(backup) => Entry::Whole(Box::new(backup)),
         Err(error) => Entry::Broken { name: name.to_owned(), why: format!("{error:#}") },
     }
 }
 
-fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
+/// The backup in `folder`, which is named (or is going to be named) `name`.
+pub fn read(folder: &Path, name: &str) -> Result<Backup> {
     let id: BackupId = name.parse().map_err(|_| anyhow!("its name is not a backup id"))?;
     let is_folder = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
     if !is_folder {
@@ -145,7 +153,8 @@ fn read_backup(folder: &Path, name: &str) -> Result<Backup> {
     }
     let verified = Verified::read(folder, &bytes);
     let pinned = Pinned::read(folder);
-    Ok(Backup { id, folder: folder.to_owned(), manifest, verified, pinned })
+    let pushed = Pushed::read(folder);
+    Ok(Backup { id, folder: folder.to_owned(), manifest, verified, pinned, pushed })
 }
 
 /// The whole backups among `entries`, newest first.

@@ -27,6 +27,7 @@ use crate::manifest::{
 };
 use crate::postgres::{self, ServerFacts};
 use crate::prune;
+use crate::push;
 use crate::server::Server;
 use crate::settings::Room;
 use crate::units;
@@ -57,6 +58,9 @@ pub struct CreateReport {
 pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
     let run = Run { pool: Some(options.pool), ..Run::of("create", Instant::now()) };
     let ended = make(host, service, options);
+    if let Ok(report) = &ended {
+        push::mark(host, service, &report.backup);
+    }
     let backup = ended.as_ref().ok().map(|report| &report.backup.id);
     aftermath::follow(host, service, Run { backup, ..run }, &ended);
     ended
@@ -298,7 +302,7 @@ impl Pending {
         let folder = service.layout.backup(&manifest.id);
         files::rename_durably(&self.folder, &folder)?;
         self.published = true;
-        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None })
+        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None, pushed: None })
     }
 }
 

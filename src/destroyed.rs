@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::layout::ServiceLayout;
 use crate::manifest::Pool;
 use crate::process;
+use crate::push;
 use crate::service_name::ServiceName;
 use crate::settings::FinalBackup;
 
@@ -116,6 +117,7 @@ pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
     }
     if final_backup != FinalBackup::Off {
         last_backup(host, service, final_backup)?;
+        push::push_marked(host, service);
     }
     if catalog::list(&service.layout)?.is_empty() {
         return Ok(None);

@@ -14,6 +14,7 @@ use crate::files;
 use crate::history::Event;
 use crate::host::Host;
 use crate::process::Tool;
+use crate::remote::{self, Patience, Remote};
 use crate::settings::{OnDeploy, Settings};
 use crate::status::Status;
 use crate::units;
@@ -161,6 +162,7 @@ fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
     findings.extend(entries(service)?);
     findings.extend(proof(host, service, &status));
     findings.extend(room);
+    findings.extend(remote(host, service, &status));
     findings.extend(care(host, service, &status)?);
     Ok(findings)
 }
@@ -235,6 +237,25 @@ fn room(service: &Service, status: &Status) -> Option<Finding> {
     );
     (space.free < wanted)
         .then(|| Finding::new(Some(service), what, "make room: nothing is backed up until then"))
+}
+
+/// Whether the remote can be reached, and whether there is one where backups are to be taken there.
+fn remote(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding> {
+    let name = &service.name;
+    let is_wanted = status.settings.as_ref().is_ok_and(|settings| settings.push_on_create);
+    let cure = format!("dokku pgbackup:remote-check {name}");
+    match remote::place::of(host.dokku.layout(), Some(&service.layout)) {
+        Err(error) => Some(Finding::new(Some(service), error.to_string(), "set it again: dokku pgbackup:remote-set")),
+        Ok(None) => is_wanted.then(|| {
+            let what = "push-on-create is on, and no remote is set";
+            Finding::new(Some(service), what, format!("dokku pgbackup:remote-set {name} s3://bucket/prefix"))
+        }),
+        Ok(Some(place)) => {
+            let opened = Remote::open(&place, Patience::Question, host.docker.interrupt().clone());
+            let error = opened.and_then(|remote| remote.reach()).err()?;
+            Some(Finding::new(Some(service), format!("its remote does not work: {error}"), cure))
+        }
+    }
 }
 
 /// What nobody has taken care of yet.

@@ -5,6 +5,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::remote::place::Credentials;
+
 /// What dokku exports (`/usr/bin/dokku`, "export …") and what a terminal says of itself.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -49,6 +51,15 @@ pub struct DeployEnvironment {
 }
 
 impl Environment {
+    /// The access key of an S3 store that this command was given, as Amazon's tools read it.
+    pub fn aws_credentials() -> Option<Credentials> {
+        Some(Credentials {
+            access_key_id: text("AWS_ACCESS_KEY_ID")?,
+            secret_access_key: text("AWS_SECRET_ACCESS_KEY")?,
+            session_token: text("AWS_SESSION_TOKEN"),
+        })
+    }
+
     pub fn read() -> Self {
         let lib_root = path("DOKKU_LIB_ROOT").unwrap_or_else(|| PathBuf::from("/var/lib/dokku"));
         let docker = path("DOCKER_BIN").or_else(|| which::which("docker").ok());

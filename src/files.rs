@@ -38,6 +38,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// From now on, whatever this process makes by other hands (a library's) is for its user alone.
+pub fn write_for_us_alone() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// A new file, 0600, to be written bit by bit; one that is there already is an error. Durable as [`write_private`].
 pub fn create_private_file(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path);

@@ -5,12 +5,15 @@
 //!     pgbackup/
 //!         lock                                     held by the one writer
 //!         settings.toml                            this service's settings
+//!         remote.toml                              this service's remote, with its credentials
 //!         history.jsonl                            what was done, a line for each run
-//!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/; verified.toml pinned.toml
+//!         pushing/<backup id>.jsonl                parts of a backup that are at the remote already
+//!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/; verified.toml pinned.toml pushed.toml
 //!         backups/.pending-<backup id>/            being made
 //!         backups/.deleted-<backup id>/            being removed
 //!         scratch/<backup id>-<random>/            of a drill or a restore of single tables that is going on
 //! $DOKKU_LIB_ROOT/config/pgbackup/settings.toml    settings for all services
+//! $DOKKU_LIB_ROOT/config/pgbackup/remote.toml      the remote of all services
 //! $DOKKU_LIB_ROOT/data/pgbackup/
 //!     apps/<app>/deployed.toml                     which code the app runs
 //!     apps/<app>/deploy-<key>.toml                 a deploy that is going on
@@ -30,6 +33,7 @@ pub const ROLES: &str = "roles.sql";
 pub const DUMP: &str = "dump";
 pub const VERIFIED: &str = "verified.toml";
 pub const PINNED: &str = "pinned.toml";
+pub const PUSHED: &str = "pushed.toml";
 pub const PENDING_PREFIX: &str = ".pending-";
 pub const DELETED_PREFIX: &str = ".deleted-";
 pub const DEPLOY_PREFIX: &str = "deploy-";
@@ -37,7 +41,7 @@ pub const DEPLOY_PREFIX: &str = "deploy-";
 /// Whether a file of a backup is one of those that come after it was made (or one of them that is being written).
 pub fn is_later_record(name: &str) -> bool {
     let name = name.strip_prefix('.').unwrap_or(name);
-    name.starts_with(VERIFIED) || name.starts_with(PINNED)
+    [VERIFIED, PINNED, PUSHED].iter().any(|record| name.starts_with(record))
 }
 
 /// The folders that belong to the whole server.
@@ -72,6 +76,11 @@ impl Layout {
 
     pub fn global_settings(&self) -> PathBuf {
         self.lib_root.join("config/pgbackup/settings.toml")
+    }
+
+    /// The remote of all services that have none of their own.
+    pub fn global_remote(&self) -> PathBuf {
+        self.lib_root.join("config/pgbackup/remote.toml")
     }
 
     /// A property that one of dokku's plugins keeps of an app, or of all (`--global`) (`plugins/common/property.go`).
@@ -111,6 +120,11 @@ pub struct ServiceLayout {
 }
 
 impl ServiceLayout {
+    /// A folder that is laid out like a service root.
+    pub fn at(root: PathBuf) -> Self {
+        ServiceLayout { root }
+    }
+
     /// The service root, which dokku-postgres owns.
     pub fn root(&self) -> &Path {
         &self.root
@@ -147,6 +161,31 @@ impl ServiceLayout {
     /// What was done to the service, a line of JSON for each run.
     pub fn history(&self) -> PathBuf {
         self.own().join("history.jsonl")
+    }
+
+    /// The service's remote and its credentials.
+    pub fn remote(&self) -> PathBuf {
+        self.own().join("remote.toml")
+    }
+
+    /// What `postgres:backup-auth` stored (dokku-postgres and dokku-datastore: the service's folder `backup`).
+    pub fn postgres_backup(&self, name: &str) -> PathBuf {
+        self.root.join("backup").join(name)
+    }
+
+    /// Pushes that are going on, or were interrupted.
+    pub fn pushing(&self) -> PathBuf {
+        self.own().join("pushing")
+    }
+
+    /// Which parts of a backup are at the remote already.
+    pub fn push_journal(&self, id: &BackupId) -> PathBuf {
+        self.pushing().join(format!("{id}.jsonl"))
+    }
+
+    /// Held by the one run that pushes.
+    pub fn push_lock(&self) -> PathBuf {
+        self.pushing().join("lock")
     }
 
     pub fn scratch(&self) -> PathBuf {

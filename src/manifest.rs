@@ -302,6 +302,31 @@ impl Pinned {
     }
 }
 
+/// `pushed.toml`: whether the backup is at the remote, or is to be taken there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    pub at: DateTime<Utc>,
+    /// The remote's address.
+    pub remote: String,
+    /// Every part was read back there.
+    pub good: bool,
+    /// Why it is not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Pushed {
+    /// The record in `folder`. One that cannot be read only costs another push.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let bytes = files::read_bounded(&folder.join(layout::PUSHED), MAX_MANIFEST).ok()?;
+        toml::from_str(std::str::from_utf8(&bytes).ok()?).ok()
+    }
+
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        files::write_atomic(&folder.join(layout::PUSHED), toml::to_string(self)?.as_bytes())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

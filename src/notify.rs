@@ -22,6 +22,7 @@ pub enum Happening {
     BackupFailed,
     VerificationGood,
     VerificationFailed,
+    PushFailed,
     Overdue,
 }
 

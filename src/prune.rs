@@ -34,7 +34,12 @@ pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
 }
 
 fn candidates(backups: &[Backup]) -> Vec<Candidate> {
-    let candidate = |backup: &Backup| Candidate {
+    backups.iter().map(candidate).collect()
+}
+
+/// What retention is to know of a backup.
+pub fn candidate(backup: &Backup) -> Candidate {
+    Candidate {
         id: backup.id.clone(),
         pool: backup.manifest.pool,
         at: backup.manifest.started_at,
@@ -44,8 +49,7 @@ fn candidates(backups: &[Backup]) -> Vec<Candidate> {
             .as_ref()
             .is_some_and(|verified| verified.good && verified.level >= Level::Archive),
         pinned: backup.pinned.is_some(),
-    };
-    backups.iter().map(candidate).collect()
+    }
 }
 
 /// Removes what the plan does not keep, of one pool or of all; the lock is the caller's. One that is being read stays for

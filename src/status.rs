@@ -35,7 +35,7 @@ pub struct Status {
     pub overdue_since: Option<DateTime<Local>>,
     /// Bytes that the backups take, shared files counted once.
     pub disk_bytes: u64,
-    /// The last run of `create` and of `verify`, when it failed.
+    /// The last run of `create`, of `verify` and of `push`, when it failed.
     pub failures: Vec<Event>,
 }
 
@@ -54,7 +54,7 @@ impl Status {
         let backups = catalog::whole(entries);
         let events = history::read(&service.layout)?;
         let last = |command: &str| events.iter().find(|event| event.command == command && event.is_telling());
-        let failures = ["create", "verify"].into_iter().filter_map(last).filter(|event| !event.good);
+        let failures = ["create", "verify", "push"].into_iter().filter_map(last).filter(|event| !event.good);
         let drills = backups.iter().filter_map(|backup| backup.verified.as_ref());
         let now = host.now.with_timezone(&Local);
         let schedule = settings.as_ref().ok().and_then(|settings| settings.schedule.clone());

@@ -93,7 +93,7 @@ impl VerifyArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RestoreArgs {
     /// The Postgres service that was backed up
     #[arg(value_name = "service")]

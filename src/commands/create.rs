@@ -11,6 +11,7 @@ use crate::cli::{CreateArgs, Format};
 use crate::create::{CreateOptions, CreateReport, create_backup};
 use crate::manifest::Pool;
 use crate::overdue;
+use crate::push;
 use crate::ui::table;
 use crate::units;
 
@@ -37,6 +38,8 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
     if args.scheduled {
         overdue::tell(&app.host());
     }
+    // What an earlier run could not take to the remote goes there, too.
+    let pushed = push::push_marked(&app.host(), &service);
     let mut report = made?;
     hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
     if args.format == Format::Json {
@@ -49,6 +52,7 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
         return Ok(());
     }
     show(app, &report);
+    pushed.iter().for_each(|report| super::push::show(app, report));
     Ok(())
 }
 

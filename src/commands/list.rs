@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::view::{BackupView, NotWholeView, commits_text, trouble, verified_text};
 use super::{App, hide_foreign_apps};
-use super::{destroyed, report};
+use super::{destroyed, remote, report};
 use crate::catalog::{self, Backup, Entry};
 use crate::cli::{Format, ListArgs};
 use crate::dokku::Service;
@@ -17,6 +17,9 @@ use crate::units;
 pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
     if args.destroyed {
         return destroyed::list(app, args.format);
+    }
+    if args.remote {
+        return remote::list(app, args.service.as_ref(), args.format);
     }
     let Some(name) = &args.service else { return list_all(app, args.format) };
     let service = app.dokku.service(name)?;
@@ -123,6 +126,16 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
     if !app.ui.is_quiet() {
         let bytes = units::bytes(files::disk_use(&service.layout.backups()));
         app.ui.detail(&format!("On the disk they take {bytes}; what backups have in common is there once"));
+        let backups = || entries.iter().filter_map(Entry::backup);
+        let at_remote = backups().filter(|backup| backup.pushed.as_ref().is_some_and(|pushed| pushed.good)).count();
+        if at_remote > 0 {
+            app.ui.detail(&format!("At the remote are {at_remote} of these {}", backups().count()));
+        }
+    }
+    for backup in entries.iter().filter_map(Entry::backup) {
+        if let Some(problem) = backup.pushed.as_ref().and_then(|pushed| pushed.problem.as_ref()) {
+            app.ui.problem(&format!("{} is not at the remote: {problem}", backup.id));
+        }
     }
     for entry in entries {
         if let Some((status, problem)) = trouble(entry, service.name.as_str()) {

@@ -1,10 +1,47 @@
 //! `pgbackup:pull`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use serde::Serialize;
 
-use super::App;
-use crate::cli::PullArgs;
+use super::{App, hide_foreign_apps};
+use super::remote::identities;
+use super::view::BackupView;
+use crate::cli::{Format, PullArgs};
+use crate::offsite;
+use crate::pull::pull;
+use crate::remote::Patience;
+use crate::ui::table;
+use crate::units;
 
-pub fn run(_app: &App<'_>, _args: &PullArgs) -> Result<()> {
-    bail!("not built yet")
+#[derive(Serialize)]
+struct View<'a> {
+    backup: BackupView<'a>,
+    remote: &'a str,
+    duration_seconds: f64,
+}
+
+pub fn run(app: &App<'_>, args: &PullArgs) -> Result<()> {
+    let service = app.dokku.service(&args.service)?;
+    let identities = identities(args.identity.as_deref())?;
+    let interrupt = app.docker.interrupt().clone();
+    let remote = offsite::open(&app.dokku, Some(&service.layout), Patience::Work, interrupt)?;
+    let found = offsite::find(&remote, &service.name, args.backup.as_deref())?;
+    let mut report = pull(&app.host(), &service, &remote, &found, identities.as_ref())?;
+    hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
+    if args.format == Format::Json {
+        let duration_seconds = report.duration.as_secs_f64();
+        return app.ui.json(&View { backup: BackupView::of(&report.backup), remote: &remote.shown, duration_seconds });
+    }
+    if app.ui.is_quiet() {
+        app.ui.result(report.backup.id.as_str());
+        return Ok(());
+    }
+    app.ui.heading(&format!("Backup {} of {} is here", report.backup.id, service.name));
+    app.ui.details(&table::report(&[
+        ("From", remote.shown.clone()),
+        ("Fetched", format!("{}, every file compared with its checksum", units::bytes(report.bytes))),
+        ("Duration", units::duration(report.duration)),
+    ]));
+    app.ui.detail(&format!("Prove it with: dokku pgbackup:verify {} {}", service.name, report.backup.id));
+    Ok(())
 }

@@ -7,13 +7,18 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use super::remote::identities;
 use crate::cli::{Format, RestoreArgs};
 use crate::deployed::AppRecord;
 use crate::destroyed;
 use crate::diff::MigrationChange;
 use crate::dokku::Service;
+use crate::offsite;
+use crate::pull;
+use crate::remote::Patience;
 use crate::restore::code::Mismatch;
 use crate::restore::{RestoreOptions, RestorePlan, RestoreReport, choose, plan_restore, run_restore};
+use crate::service_name::ServiceName;
 
 #[derive(Serialize)]
 struct Plan<'a> {
@@ -71,6 +76,9 @@ pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
         let target = app.dokku.service(&args.service)?;
         return restore(app, args, &destroyed::find(&app.dokku, name)?.as_service(), &target);
     }
+    if let Some(name) = &args.from_remote {
+        return from_remote(app, args, name);
+    }
     let source = app.dokku.service(&args.service)?;
     if !args.tables.is_empty() {
         return tables::restore(app, args, &source);
@@ -80,6 +88,21 @@ pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
         None => source.clone(),
     };
     restore(app, args, &source, &target)
+}
+
+/// The backup lies beside the service for as long as this takes.
+fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<()> {
+    let target = app.dokku.service(&args.service)?;
+    if app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty() {
+        app.dokku.service(name)?;
+    }
+    let identities = identities(args.identity.as_deref())?;
+    let interrupt = app.docker.interrupt().clone();
+    let remote = offsite::open(&app.dokku, Some(&target.layout), Patience::Work, interrupt)?;
+    let found = offsite::find(&remote, name, args.backup.as_deref())?;
+    let visitor = pull::visit(&app.host(), &target, &remote, &found, identities.as_ref())?;
+    let named = RestoreArgs { backup: Some(found.id.to_string()), ..args.clone() };
+    restore(app, &named, &visitor.source, &target)
 }
 
 fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service) -> Result<()> {

@@ -12,6 +12,8 @@ use crate::deploy::{self, Outcome};
 use crate::destroyed::{self, Destroyed};
 use crate::dokku::is_app_name;
 use crate::error::{self, Failure};
+use crate::host::Host;
+use crate::push;
 use crate::units;
 
 /// What a trigger asks for, out of its words.
@@ -91,7 +93,12 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             Ok(())
         }
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
-        Call::Finish { app, image_tag } => deploy::finish(&host, app, image_tag),
+        Call::Finish { app, image_tag } => {
+            let noted = deploy::finish(&host, app, image_tag);
+            // Only now: a deploy that waits for a slow line would keep its containers waiting, too.
+            push_of_deploy(&host, app);
+            noted
+        }
         Call::Source { app, kind, metadata } => deploy::note_source(&host, app, kind, metadata),
         Call::Forget { app } => deploy::forget(&host, app),
         Call::Rename { old, new } => deploy::rename(&host, old, new),
@@ -101,6 +108,14 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
         host.progress.warn(&format!("pgbackup could not take note of this deploy: {error:#}"));
     }
     Ok(())
+}
+
+fn push_of_deploy(host: &Host<'_>, app: &str) {
+    for service in host.dokku.services_of_app(app).unwrap_or_default() {
+        for report in push::push_marked(host, &service) {
+            host.progress.note(&format!("{} is at {}", report.backup.id, report.remote));
+        }
+    }
 }
 
 fn cron_entries(app: &App<'_>) -> Result<()> {

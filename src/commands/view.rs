@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::catalog::{Backup, Entry};
 use crate::deployed::AppRecord;
 use crate::diff::MigrationChange;
-use crate::manifest::{Pinned, Verified};
+use crate::manifest::{Pinned, Pushed, Verified};
 use crate::status::Status;
 use crate::ui::Ui;
 use crate::ui::table::{self, Align};
@@ -32,6 +32,7 @@ pub struct BackupView<'a> {
     pub apps: &'a [AppRecord],
     pub verified: Option<VerifiedView<'a>>,
     pub pinned: Option<&'a Pinned>,
+    pub pushed: Option<&'a Pushed>,
     pub path: String,
 }
 
@@ -74,6 +75,7 @@ impl<'a> BackupView<'a> {
             apps: &manifest.apps,
             verified: backup.verified.as_ref().map(VerifiedView::of),
             pinned: backup.pinned.as_ref(),
+            pushed: backup.pushed.as_ref(),
             path: backup.folder.display().to_string(),
         }
     }

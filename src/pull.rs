@@ -1,0 +1,264 @@
+//! Bringing a backup back from a remote: the parts in their order, each compared with the index, decrypted, unpacked, and
+//! the whole compared with its own checksums.
+
+use std::collections::BTreeSet;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::aftermath::{self, Run};
+use crate::catalog::{self, Backup};
+use crate::dokku::Service;
+use crate::encryption::Identities;
+use crate::error::Failure;
+use crate::files;
+use crate::host::Host;
+use crate::layout::{DUMP, ServiceLayout};
+use crate::leftovers;
+use crate::offsite::{self, Index, Offsite, Part};
+use crate::remote::{self, Remote};
+use crate::scratch::Scratch;
+use crate::settings::Settings;
+use crate::tarball::{self, Limits};
+use crate::units;
+use crate::verify;
+
+/// A part and what age adds to it.
+const MAX_PART: u64 = 256 * 1024 * 1024;
+/// A file for each of a million tables.
+const MAX_FILES: usize = 2_000_000;
+
+/// What was brought back.
+#[derive(Debug)]
+pub struct PullReport {
+    pub backup: Backup,
+    pub bytes: u64,
+    pub duration: Duration,
+}
+
+/// Brings a backup of `service` back among its backups.
+pub fn pull(
+    host: &Host<'_>,
+    service: &Service,
+    remote: &Remote,
+    offsite: &Offsite,
+    identities: Option<&Identities>,
+) -> Result<PullReport> {
+    let run = Run { backup: Some(&offsite.id), ..Run::of("pull", Instant::now()) };
+    let ended = bring_home(host, service, remote, offsite, identities);
+    aftermath::follow(host, service, run, &ended);
+    ended
+}
+
+fn bring_home(
+    host: &Host<'_>,
+    service: &Service,
+    remote: &Remote,
+    offsite: &Offsite,
+    identities: Option<&Identities>,
+) -> Result<PullReport> {
+    let started = Instant::now();
+    files::create_private_folders(&service.layout.backups())?;
+    let lock = host.lock(service, "pgbackup:pull", Duration::ZERO)?;
+    leftovers::clear(host, service, &lock)?;
+    let place = service.layout.backup(&offsite.id);
+    if place.exists() {
+        return Err(Failure::refused(format!("backup {} of {} is here already", offsite.id, service.name))
+            .hint(format!("verify it: dokku pgbackup:verify {} {}", service.name, offsite.id))
+            .into());
+    }
+    let pending = Pending { folder: service.layout.pending(&offsite.id) };
+    files::create_private_folder(&pending.folder)?;
+    let fetched = fetch(host, &host.settings(service)?, remote, offsite, identities, &pending.folder)?;
+    files::sync_folder_tree(&fetched.folder)?;
+    files::rename_durably(&fetched.folder, &place)?;
+    let backup = Backup { folder: place, ..fetched };
+    let pushed = crate::manifest::Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None };
+    pushed.write(&backup.folder)?;
+    let bytes = offsite.index().map_or(0, Index::stored_bytes);
+    Ok(PullReport { backup, bytes, duration: started.elapsed() })
+}
+
+/// A backup from a remote in a folder of its own, for as long as it is needed.
+#[derive(Debug)]
+pub struct Visitor {
+    /// What it is a backup of, as a service to restore from.
+    pub source: Service,
+    _scratch: Scratch,
+}
+
+/// Brings a backup of a service that need not exist here beside `target`, to be restored from.
+pub fn visit(
+    host: &Host<'_>,
+    target: &Service,
+    remote: &Remote,
+    offsite: &Offsite,
+    identities: Option<&Identities>,
+) -> Result<Visitor> {
+    leftovers::clear_drills(host, target)?;
+    let scratch = Scratch::begin(host, target, &offsite.id)?;
+    let layout = ServiceLayout::at(scratch.folder.clone());
+    files::create_private_folders(&layout.backups())?;
+    fetch(host, &host.settings(target)?, remote, offsite, identities, &layout.backups())?;
+    let database = offsite.service.as_str().replace(['-', '.'], "_");
+    let source = Service { name: offsite.service.clone(), layout, database };
+    Ok(Visitor { source, _scratch: scratch })
+}
+
+/// A backup that is being brought here. Dropped, what is left of its folder is removed.
+struct Pending {
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // What cannot be removed now is named and removed by the next run.
+        let _ = files::remove_tree(&self.folder);
+    }
+}
+
+/// Unpacks the backup into `into` and looks at all of it.
+fn fetch(
+    host: &Host<'_>,
+    settings: &Settings,
+    remote: &Remote,
+    offsite: &Offsite,
+    identities: Option<&Identities>,
+    into: &Path,
+) -> Result<Backup> {
+    let index = offsite.index().ok_or_else(|| anyhow!("backup {} is not whole", offsite.id))?;
+    if index.encrypted && identities.is_none() {
+        return Err(Failure::refused(format!("backup {} is encrypted, and this server has no key for it", offsite.id))
+            .hint("give the private key: --identity <file>, or --identity - and the key on standard input")
+            .into());
+    }
+    check_space(settings, index, into)?;
+    host.progress.step(&format!("Fetching {} of {} from {}", offsite.id, offsite.service, remote.shown));
+    let unpacked = unpack(host, remote, index, identities, into)?;
+    host.progress.done();
+    let damaged = |why: String| {
+        Failure::refused(format!("what {} has as backup {} is damaged: {why}", remote.shown, offsite.id))
+            .hint(format!("choose another one: dokku pgbackup:list {} --remote", offsite.service))
+    };
+    let prefix = format!("{}/", offsite.id);
+    if let Some(strange) = unpacked.iter().find(|name| !name.starts_with(&prefix)) {
+        return Err(damaged(format!("it holds {strange:?}")).into());
+    }
+    let folder = into.join(offsite.id.as_str());
+    files::create_private_folders(&folder.join(DUMP))?;
+    let backup = catalog::read(&folder, offsite.id.as_str()).map_err(|error| damaged(error.to_string()))?;
+    if backup.manifest.service != offsite.service {
+        return Err(damaged(format!("its manifest is that of {}", backup.manifest.service)).into());
+    }
+    let problems = verify::check_files(host, &backup)?;
+    match problems.first() {
+        None => Ok(backup),
+        Some(first) => Err(damaged(first.to_string()).into()),
+    }
+}
+
+fn check_space(settings: &Settings, index: &Index, into: &Path) -> Result<()> {
+    let space = files::space(into)?;
+    let stays = settings.min_free.of(space.total);
+    if space.free >= stays.saturating_add(index.stored_bytes()) {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "there is too little space for backup {}: {} are free in {}, {} are to stay free (min-free), and it has {}",
+        index.id,
+        units::bytes(space.free),
+        into.display(),
+        units::bytes(stays),
+        units::bytes(index.stored_bytes())
+    ))
+    .hint("make room, or allow less to stay free: dokku pgbackup:set <service> min-free <size or percent>")
+    .into())
+}
+
+fn unpack(
+    host: &Host<'_>,
+    remote: &Remote,
+    index: &Index,
+    identities: Option<&Identities>,
+    into: &Path,
+) -> Result<BTreeSet<String>> {
+    let limits = Limits { bytes: index.stored_bytes(), files: MAX_FILES };
+    // One part is fetched while the one before is unpacked.
+    let (parts, queue) = sync_channel::<Result<Vec<u8>>>(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for part in &index.parts {
+                let fetched = fetch_part(remote, index, part, identities);
+                let failed = fetched.is_err();
+                if parts.send(fetched).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        let mut stream = Joined { host, queue, current: Cursor::default(), done: 0, total: limits.bytes, failure: None };
+        let unpacked = tarball::unpack(&mut stream, into, limits);
+        // What went wrong with a part says more than what that did to the archive.
+        match stream.failure.take() {
+            Some(error) => Err(error),
+            None => unpacked.with_context(|| format!("backup {} at {}", index.id, remote.shown)),
+        }
+    })
+}
+
+fn fetch_part(remote: &Remote, index: &Index, part: &Part, identities: Option<&Identities>) -> Result<Vec<u8>> {
+    let key = format!("{}/{}", offsite::folder(&index.service, &index.id), part.name);
+    let wrong = |what: &str| {
+        Failure::refused(format!("{key} at {} {what}", remote.shown))
+            .hint(format!("choose another backup: dokku pgbackup:list {} --remote", index.service))
+    };
+    let bytes = remote.get(&key, MAX_PART)?.ok_or_else(|| wrong("is gone"))?;
+    if bytes.len() as u64 != part.size || remote::checksum(&bytes) != part.sha256 {
+        return Err(wrong("is not what was sent: its content changed").into());
+    }
+    let Some(identities) = identities.filter(|_| index.encrypted) else { return Ok(bytes.to_vec()) };
+    let mut plain = Vec::with_capacity(bytes.len());
+    identities.decrypt(&bytes[..])?.read_to_end(&mut plain).map_err(|error| wrong(&format!("cannot be decrypted: {error}")))?;
+    Ok(plain)
+}
+
+/// The parts as one stream.
+struct Joined<'a, 'b> {
+    host: &'a Host<'b>,
+    queue: Receiver<Result<Vec<u8>>>,
+    current: Cursor<Vec<u8>>,
+    done: u64,
+    total: u64,
+    failure: Option<anyhow::Error>,
+}
+
+impl Read for Joined<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.current.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let next = match self.host.check() {
+                Err(error) => Err(error),
+                Ok(()) => match self.queue.recv() {
+                    Err(_) => return Ok(0),
+                    Ok(next) => next,
+                },
+            };
+            match next {
+                Ok(part) => {
+                    self.done += part.len() as u64;
+                    self.host.progress.bytes(self.done.min(self.total), Some(self.total));
+                    self.current = Cursor::new(part);
+                }
+                Err(error) => {
+                    self.failure = Some(error);
+                    return Err(io::Error::other("a part could not be had"));
+                }
+            }
+        }
+    }
+}

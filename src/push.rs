@@ -1,0 +1,404 @@
+//! Taking a backup to its remote: the tar stream in parts, each read back, the index last.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::aftermath::{self, Run};
+use crate::backup_id::BackupId;
+use crate::catalog::{self, Backup};
+use crate::dokku::Service;
+use crate::encryption::Recipients;
+use crate::error;
+use crate::files;
+use crate::host::Host;
+use crate::lock::ServiceLock;
+use crate::manifest::Pushed;
+use crate::offsite::{self, FORMAT, INDEX, Index, Part};
+use crate::remote::{self, Patience, Remote};
+use crate::restore;
+use crate::settings::Settings;
+use crate::tarball;
+
+/// Bytes of the tar stream in a part. A few of them are in memory at once.
+const PART: usize = 8 * 1024 * 1024;
+/// Parts on their way at once: one connection seldom fills a line.
+const AT_ONCE: usize = 2;
+/// Of a journal: a line for each part.
+const MAX_JOURNAL: u64 = 64 * 1024 * 1024;
+
+/// What was taken where.
+#[derive(Debug)]
+pub struct PushReport {
+    pub backup: Backup,
+    /// The remote's address.
+    pub remote: String,
+    pub parts: usize,
+    /// Parts that an earlier run had taken there.
+    pub resumed: usize,
+    /// Bytes of all parts.
+    pub bytes: u64,
+    pub encrypted: bool,
+    /// What the remote's policy did not keep any more.
+    pub removed: Vec<BackupId>,
+    pub duration: Duration,
+}
+
+/// Takes `backup` to the remote of `service`, and writes down beside it how that ended.
+pub fn push(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushReport> {
+    let run = Run { backup: Some(&backup.id), ..Run::of("push", Instant::now()) };
+    let ended = attempt(host, service, backup);
+    if let Err(error) = &ended {
+        note_failure(host, service, backup, &format!("{error:#}"));
+    }
+    aftermath::follow(host, service, run, &ended);
+    ended
+}
+
+fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushReport> {
+    let started = Instant::now();
+    let settings = host.settings(service)?;
+    let remote = offsite::open(host.dokku, Some(&service.layout), Patience::Work, host.docker.interrupt().clone())?;
+    files::create_private_folders(&service.layout.pushing())?;
+    let _lock = ServiceLock::take(&service.layout.push_lock(), &service.name, "pgbackup:push")?;
+    let _reading = restore::keep(backup)?;
+    host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));
+    let journal = Journal::open(service, backup, &remote, settings.recipients.as_ref())?;
+    let resumed = journal.done.len();
+    let parts = send_all(host, service, backup, &remote, &settings, journal)?;
+    host.progress.done();
+    let index = Index {
+        format: FORMAT,
+        service: service.name.clone(),
+        id: backup.id.clone(),
+        pool: backup.manifest.pool,
+        started_at: backup.manifest.started_at,
+        size_bytes: backup.manifest.dump.size_bytes,
+        encrypted: settings.recipients.is_some(),
+        parts,
+    };
+    confirm(&remote, &index)?;
+    let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
+    remote.put(&key, Bytes::from(toml::to_string(&index)?))?;
+    Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None }.write(&backup.folder)?;
+    files::remove_tree(&service.layout.push_journal(&backup.id))?;
+    Ok(PushReport {
+        removed: prune(host, service, &remote, &settings),
+        backup: backup.clone(),
+        parts: index.parts.len(),
+        resumed,
+        bytes: index.stored_bytes(),
+        encrypted: index.encrypted,
+        remote: remote.shown.clone(),
+        duration: started.elapsed(),
+    })
+}
+
+/// That old ones could not be removed there does not make the new one less safe.
+fn prune(host: &Host<'_>, service: &Service, remote: &Remote, settings: &Settings) -> Vec<BackupId> {
+    offsite::prune(host, service, remote, &settings.remote_policies).unwrap_or_else(|error| {
+        host.progress.warn(&format!("older backups at {} could not be removed: {error:#}", remote.shown));
+        Vec::new()
+    })
+}
+
+/// Looks once more at everything that was sent, also by earlier runs.
+fn confirm(remote: &Remote, index: &Index) -> Result<()> {
+    let folder = offsite::folder(&index.service, &index.id);
+    let objects = remote.list(&folder)?;
+    for part in &index.parts {
+        let key = format!("{folder}/{}", part.name);
+        if !objects.iter().any(|object| object.key == key && object.size == part.size) {
+            return Err(error::Failure::tool(format!("{} is not at {} as it was sent", part.name, remote.shown))
+                .hint("push it again")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// A failure stays beside the backup, for the list, the doctor, and the next run.
+fn note_failure(host: &Host<'_>, service: &Service, backup: &Backup, problem: &str) {
+    // A backup that is at the remote does not leave it by a push that fails.
+    if backup.pushed.as_ref().is_some_and(|pushed| pushed.good) || !backup.folder.is_dir() {
+        return;
+    }
+    let remote = remote::place::of(host.dokku.layout(), Some(&service.layout)).ok().flatten();
+    let pushed = Pushed {
+        at: host.now,
+        remote: remote.map_or_else(String::new, |place| place.address),
+        good: false,
+        problem: Some(problem.to_owned()),
+    };
+    if let Err(error) = pushed.write(&backup.folder) {
+        host.progress.warn(&format!("{error:#}"));
+    }
+}
+
+/// With `push-on-create`: marks a new backup as one that is to be taken away, so that it is not forgotten whatever happens.
+pub fn mark(host: &Host<'_>, service: &Service, backup: &Backup) {
+    if host.settings(service).is_ok_and(|settings| settings.push_on_create) {
+        note_failure(host, service, backup, "not taken there yet");
+    }
+}
+
+/// Takes away what is marked and not there yet. What fails is told and stays for the next time; it fails nothing else.
+pub fn push_marked(host: &Host<'_>, service: &Service) -> Vec<PushReport> {
+    if !host.settings(service).is_ok_and(|settings| settings.push_on_create) {
+        return Vec::new();
+    }
+    let backups = catalog::list(&service.layout).map(catalog::whole).unwrap_or_default();
+    let is_marked = |backup: &&Backup| backup.pushed.as_ref().is_some_and(|pushed| !pushed.good) && backup.is_good();
+    let mut reports = Vec::new();
+    for backup in backups.iter().filter(is_marked) {
+        match push(host, service, backup) {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                host.progress.done();
+                host.progress.warn(&format!("backup {} is not at the remote yet: {error:#}", backup.id));
+                host.progress.warn(&format!("the next run tries again, or: dokku pgbackup:push {} --all", service.name));
+                // What keeps one back keeps the others back.
+                break;
+            }
+        }
+    }
+    reports
+}
+
+/// A part as the journal knows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sent {
+    number: usize,
+    #[serde(flatten)]
+    part: Part,
+}
+
+/// What the parts in a journal were sent to, and for whom. They are of no use for anything else.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Purpose {
+    remote: String,
+    endpoint: Option<String>,
+    recipients: Option<String>,
+    part_bytes: usize,
+    started_at: DateTime<Utc>,
+}
+
+/// `pushing/<backup>.jsonl`: the purpose, then a line for each part that was sent and read back.
+struct Journal {
+    path: std::path::PathBuf,
+    done: BTreeMap<usize, Part>,
+}
+
+impl Journal {
+    fn open(service: &Service, backup: &Backup, remote: &Remote, recipients: Option<&Recipients>) -> Result<Self> {
+        let path = service.layout.push_journal(&backup.id);
+        let purpose = Purpose {
+            remote: remote.shown.clone(),
+            endpoint: remote.endpoint.clone(),
+            recipients: recipients.map(ToString::to_string),
+            part_bytes: PART,
+            started_at: backup.manifest.started_at,
+        };
+        let done = Self::read(&path, &purpose, remote, service, backup).unwrap_or_default();
+        if done.is_empty() {
+            files::remove_tree(&path)?;
+            files::append_line(&path, &serde_json::to_string(&purpose)?)?;
+        }
+        Ok(Journal { path, done })
+    }
+
+    /// `None` when there is none for this purpose, or what it says is not there any more.
+    fn read(
+        path: &std::path::Path,
+        purpose: &Purpose,
+        remote: &Remote,
+        service: &Service,
+        backup: &Backup,
+    ) -> Option<BTreeMap<usize, Part>> {
+        let bytes = files::read_bounded(path, MAX_JOURNAL).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let mut lines = text.lines();
+        if serde_json::from_str::<Purpose>(lines.next()?).ok()? != *purpose {
+            return None;
+        }
+        let folder = offsite::folder(&service.name, &backup.id);
+        let there: BTreeMap<String, u64> =
+            remote.list(&folder).ok()?.into_iter().map(|object| (object.key, object.size)).collect();
+        // The last line may be half of one.
+        let sent = lines.filter_map(|line| serde_json::from_str::<Sent>(line).ok());
+        let is_there = |sent: &Sent| there.get(&format!("{folder}/{}", sent.part.name)) == Some(&sent.part.size);
+        Some(sent.filter(is_there).map(|sent| (sent.number, sent.part)).collect())
+    }
+}
+
+/// A piece of the tar stream on its way to a sender.
+type Piece = (usize, Vec<u8>);
+
+/// Sends every part that the journal does not know; all of them, in their order.
+fn send_all(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    remote: &Remote,
+    settings: &Settings,
+    journal: Journal,
+) -> Result<Vec<Part>> {
+    let total = tarball::size(backup)?;
+    let sender = Sender {
+        remote,
+        folder: offsite::folder(&service.name, &backup.id),
+        recipients: settings.recipients.as_ref(),
+        journal: &journal.path,
+        writing: Mutex::new(()),
+    };
+    let (pieces, queue) = sync_channel::<Piece>(0);
+    let (report, reports) = mpsc::channel();
+    let queue = Arc::new(Mutex::new(queue));
+    let mut done = journal.done.clone();
+    std::thread::scope(|scope| {
+        let splitter = Splitter { piece: Vec::new(), number: 1, skip: &journal.done, pieces };
+        let reading = scope.spawn(move || tarball::write(backup, splitter)?.finish());
+        for _ in 0..AT_ONCE {
+            let (queue, report, sender) = (Arc::clone(&queue), report.clone(), &sender);
+            scope.spawn(move || {
+                while let Some((number, piece)) = next_piece(&queue) {
+                    let sent = sender.send(number, piece);
+                    let failed = sent.is_err();
+                    if report.send((number, sent)).is_err() || failed {
+                        break;
+                    }
+                }
+            });
+        }
+        // Only the senders hold the queue now: when they stop, whoever reads the files hears of it.
+        drop((report, queue));
+        let mut failure = None;
+        for (number, sent) in reports {
+            match sent {
+                Ok(part) => drop(done.insert(number, part)),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+            let bytes = (done.len() as u64).saturating_mul(PART as u64).min(total);
+            host.progress.bytes(bytes, Some(total));
+        }
+        let read = reading.join().map_err(|_| anyhow!("the thread that reads the backup panicked"))?;
+        match (failure, read) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) => Err(error),
+            (None, Ok(count)) if done.len() == count => Ok(done.into_values().collect()),
+            (None, Ok(count)) => Err(anyhow!("{} of {count} parts were sent", done.len())),
+        }
+    })
+}
+
+fn next_piece(queue: &Mutex<Receiver<Piece>>) -> Option<Piece> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// Cuts what is written into pieces, and hands on those that are wanted.
+struct Splitter<'a> {
+    piece: Vec<u8>,
+    number: usize,
+    skip: &'a BTreeMap<usize, Part>,
+    pieces: SyncSender<Piece>,
+}
+
+impl Splitter<'_> {
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.skip.contains_key(&self.number) {
+            self.piece.clear();
+        } else {
+            let piece = std::mem::take(&mut self.piece);
+            let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody sends any more");
+            self.pieces.send((self.number, piece)).map_err(gone)?;
+        }
+        self.number += 1;
+        Ok(())
+    }
+
+    /// How many parts there are.
+    fn finish(mut self) -> Result<usize> {
+        if !self.piece.is_empty() {
+            self.hand_on()?;
+        }
+        Ok(self.number - 1)
+    }
+}
+
+impl Write for Splitter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.capacity() == 0 {
+            self.piece.reserve_exact(PART);
+        }
+        let count = bytes.len().min(PART - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..count]);
+        if self.piece.len() == PART {
+            self.hand_on()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sends one piece: encrypted, stored, read back, written down.
+struct Sender<'a> {
+    remote: &'a Remote,
+    folder: String,
+    recipients: Option<&'a Recipients>,
+    journal: &'a std::path::Path,
+    writing: Mutex<()>,
+}
+
+impl Sender<'_> {
+    fn send(&self, number: usize, piece: Vec<u8>) -> Result<Part> {
+        let (bytes, suffix) = match self.recipients {
+            None => (piece, "tar"),
+            Some(recipients) => {
+                let mut writer = recipients.encrypt(Vec::with_capacity(piece.len() + 64 * 1024))?;
+                writer.write_all(&piece)?;
+                drop(piece);
+                (writer.finish().context("encrypting")?, "tar.age")
+            }
+        };
+        let part = Part {
+            name: format!("part-{number:06}.{suffix}"),
+            size: bytes.len() as u64,
+            sha256: remote::checksum(&bytes),
+        };
+        self.remote.put(&format!("{}/{}", self.folder, part.name), Bytes::from(bytes))?;
+        let line = serde_json::to_string(&Sent { number, part: part.clone() })?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        files::append_line(self.journal, &line)?;
+        Ok(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_cut_into_pieces_and_known_ones_are_passed_over() {
+        let (pieces, queue) = sync_channel(10);
+        let part = Part { name: "part-000002.tar".into(), size: 1, sha256: String::new() };
+        let skip = BTreeMap::from([(2, part)]);
+        let mut splitter = Splitter { piece: Vec::new(), number: 1, skip: &skip, pieces };
+        splitter.write_all(&vec![1; PART]).unwrap();
+        splitter.write_all(&vec![2; PART]).unwrap();
+        splitter.write_all(&[3; 10]).unwrap();
+        assert_eq!(splitter.finish().unwrap(), 3);
+        let sent: Vec<(usize, usize, u8)> =
+            queue.into_iter().map(|(number, piece)| (number, piece.len(), piece[0])).collect();
+        assert_eq!(sent, [(1, PART, 1), (3, 10, 3)]);
+    }
+}

@@ -1,0 +1,229 @@
+//! A remote: an S3-compatible store or a mounted folder, put to, read, listed. The only caller of object_store, and the
+//! only place where anything is asynchronous.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use md5::{Digest, Md5};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+
+use crate::digest::sha256_hex;
+use crate::error::Failure;
+use crate::files;
+use crate::interrupt::Interrupt;
+
+pub mod address;
+mod explain;
+pub mod place;
+
+use address::Address;
+use place::Place;
+
+/// How often waiting looks for an interrupt.
+const TICK: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one request: a part at 30 kB/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// The region of a store that has none.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// How hard a request is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Again and again for some minutes, with growing pauses.
+    Work,
+    /// Hardly: somebody waits to hear whether it works at all.
+    Question,
+}
+
+/// An open remote.
+#[derive(Debug)]
+pub struct Remote {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    runtime: tokio::runtime::Runtime,
+    interrupt: Interrupt,
+    /// Its address, for messages.
+    pub shown: String,
+    /// Of a store that is not AWS.
+    pub endpoint: Option<String>,
+}
+
+/// Something that lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its name below the remote's prefix.
+    pub key: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+}
+
+impl Remote {
+    pub fn open(place: &Place, patience: Patience, interrupt: Interrupt) -> Result<Self> {
+        let address = place.address().map_err(Failure::usage)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let (store, prefix): (Arc<dyn ObjectStore>, Path) = match &address {
+            Address::S3 { bucket, prefix } => {
+                (Arc::new(s3(place, bucket, patience)?), Path::parse(prefix).map_err(|error| anyhow!("{error}"))?)
+            }
+            Address::Folder(folder) => {
+                if !folder.is_dir() {
+                    return Err(Failure::refused(format!("the remote's folder {} is not there", folder.display()))
+                        .hint("is it mounted? make it for user dokku, or set another one: dokku pgbackup:remote-set")
+                        .into());
+                }
+                files::write_for_us_alone();
+                let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| anyhow!("{error}"))?;
+                (Arc::new(store.with_fsync(true).with_automatic_cleanup(true)), Path::default())
+            }
+        };
+        Ok(Remote { store, prefix, runtime, interrupt, shown: address.to_string(), endpoint: place.endpoint.clone() })
+    }
+
+    /// Runs one request. An interrupt ends it.
+    fn wait<T>(&self, key: &str, request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+        self.runtime.block_on(async {
+            let mut request = pin!(request);
+            loop {
+                match tokio::time::timeout(TICK, &mut request).await {
+                    Ok(ended) => return ended.map_err(|error| explain::explain(&self.shown, key, &error)),
+                    Err(_) => self.interrupt.check()?,
+                }
+            }
+        })
+    }
+
+    fn path(&self, key: &str) -> Result<Path> {
+        let whole = if self.prefix.as_ref().is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) };
+        Path::parse(&whole).map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Stores an object and looks at what is there afterwards: its size and its checksum. Where the store does not tell
+    /// an MD5 (with some ways of encryption it cannot), the object is read back.
+    pub fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let path = self.path(key)?;
+        self.wait(key, self.store.put(&path, bytes.clone().into()))?;
+        let found = self.wait(key, self.store.head(&path))?;
+        if found.size != bytes.len() as u64 {
+            return Err(self.not_as_sent(key));
+        }
+        let tag = found.e_tag.unwrap_or_default();
+        if tag.trim_matches('"').eq_ignore_ascii_case(&hex(&Md5::digest(&bytes))) {
+            return Ok(());
+        }
+        let back = self.wait(key, async { self.store.get(&path).await?.bytes().await })?;
+        if back == bytes { Ok(()) } else { Err(self.not_as_sent(key)) }
+    }
+
+    fn not_as_sent(&self, key: &str) -> anyhow::Error {
+        Failure::tool(format!("{key} is not at {} as it was sent", self.shown))
+            .hint("push it again; if that happens twice, the store or the way to it is faulty")
+            .into()
+    }
+
+    /// A whole object of at most `limit` bytes; `None` when it is not there.
+    pub fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
+        let path = self.path(key)?;
+        self.wait(key, async {
+            let found = match self.store.get(&path).await {
+                Ok(found) => found,
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if found.meta.size > limit {
+                return Ok(Some(Err(found.meta.size)));
+            }
+            found.bytes().await.map(|bytes| Some(Ok(bytes)))
+        })?
+        .map(|read| read.map_err(|size| anyhow!("{key} at {} is larger than it can be ({size} bytes)", self.shown)))
+        .transpose()
+    }
+
+    /// Everything below the folder `below`; with an empty one, everything of ours.
+    pub fn list(&self, below: &str) -> Result<Vec<Object>> {
+        let path = if below.is_empty() { self.prefix.clone() } else { self.path(below)? };
+        let found = self.wait(below, self.store.list(Some(&path)).try_collect::<Vec<_>>())?;
+        let skip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
+        let object = |meta: object_store::ObjectMeta| {
+            let key = meta.location.as_ref().get(skip..)?.to_owned();
+            Some(Object { key, size: meta.size, modified: meta.last_modified })
+        };
+        Ok(found.into_iter().filter_map(object).collect())
+    }
+
+    /// Removes an object; one that is not there is fine.
+    pub fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        self.wait(key, async {
+            match self.store.delete(&path).await {
+                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                ended => ended,
+            }
+        })
+    }
+
+    /// Whether it can be reached and listed.
+    pub fn reach(&self) -> Result<()> {
+        self.wait("", self.store.list_with_delimiter(Some(&self.prefix))).map(drop)
+    }
+}
+
+fn s3(place: &Place, bucket: &str, patience: Patience) -> Result<AmazonS3> {
+    // Only the first one counts, and it is the only one there is.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (max_retries, retry_timeout) = match patience {
+        Patience::Work => (8, Duration::from_secs(180)),
+        Patience::Question => (1, Duration::from_secs(15)),
+    };
+    let timeout = if patience == Patience::Work { REQUEST_TIMEOUT } else { Duration::from_secs(20) };
+    let client = ClientOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(timeout)
+        .with_allow_http(place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")));
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(place.region.as_deref().unwrap_or(DEFAULT_REGION))
+        .with_virtual_hosted_style_request(!place.path_style)
+        .with_client_options(client)
+        .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries, retry_timeout });
+    if let Some(endpoint) = &place.endpoint {
+        builder = builder.with_endpoint(endpoint_of(endpoint, bucket, place.path_style));
+    }
+    if let Some(credentials) = &place.credentials {
+        builder = builder
+            .with_access_key_id(&credentials.access_key_id)
+            .with_secret_access_key(&credentials.secret_access_key);
+        if let Some(token) = &credentials.session_token {
+            builder = builder.with_token(token);
+        }
+    }
+    builder.build().context("the remote's settings")
+}
+
+/// For a bucket in the host's name, the client wants that in the endpoint (its documentation of
+/// `with_virtual_hosted_style_request`).
+fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
+    let endpoint = endpoint.trim_end_matches('/');
+    match endpoint.split_once("://") {
+        Some((scheme, host)) if !path_style => format!("{scheme}://{bucket}.{host}"),
+        _ => endpoint.to_owned(),
+    }
+}
+
+/// SHA-256 in hex.
+pub fn checksum(bytes: &[u8]) -> String {
+    sha256_hex(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
