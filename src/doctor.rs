@@ -245,7 +245,9 @@ fn remote(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding
     let is_wanted = status.settings.as_ref().is_ok_and(|settings| settings.push_on_create);
     let cure = format!("dokku pgbackup:remote-check {name}");
     match remote::place::of(host.dokku.layout(), Some(&service.layout)) {
-        Err(error) => Some(Finding::new(Some(service), error.to_string(), "set it again: dokku pgbackup:remote-set")),
+        Err(error) => {
+            Some(Finding::new(Some(service), error.to_string(), "set it again: dokku pgbackup:remote-set"))
+        }
         Ok(None) => is_wanted.then(|| {
             let what = "push-on-create is on, and no remote is set";
             Finding::new(Some(service), what, format!("dokku pgbackup:remote-set {name} s3://bucket/prefix"))

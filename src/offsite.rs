@@ -108,7 +108,12 @@ pub fn folder(service: &ServiceName, id: &BackupId) -> String {
 }
 
 /// The remote of `service`, opened.
-pub fn open(dokku: &Dokku, service: Option<&ServiceLayout>, patience: Patience, interrupt: Interrupt) -> Result<Remote> {
+pub fn open(
+    dokku: &Dokku,
+    service: Option<&ServiceLayout>,
+    patience: Patience,
+    interrupt: Interrupt,
+) -> Result<Remote> {
     let Some(place) = place::of(dokku.layout(), service)? else {
         return Err(Failure::refused("no remote is set")
             .hint("set one with: dokku pgbackup:remote-set <service>|--global s3://bucket/prefix")
@@ -123,7 +128,8 @@ pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsit
     let mut folders: BTreeMap<(ServiceName, BackupId), Vec<Object>> = BTreeMap::new();
     for object in objects {
         let mut words = object.key.split('/');
-        let (Some(name), Some(id), Some(_), None) = (words.next(), words.next(), words.next(), words.next()) else {
+        let (Some(name), Some(id), Some(_), None) = (words.next(), words.next(), words.next(), words.next())
+        else {
             continue;
         };
         if let (Ok(name), Ok(id)) = (name.parse(), id.parse()) {
@@ -144,7 +150,9 @@ fn look(remote: &Remote, service: ServiceName, id: BackupId, objects: &[Object])
         false => Err("it was not taken there to its end".to_owned()),
         true => match remote.get(&key, MAX_INDEX)? {
             None => Err("its index is gone".to_owned()),
-            Some(bytes) => Index::parse(&bytes).and_then(|index| complete(index, &service, &id, objects)).map_err(|error| error.to_string()),
+            Some(bytes) => Index::parse(&bytes)
+                .and_then(|index| complete(index, &service, &id, objects))
+                .map_err(|error| error.to_string()),
         },
     };
     let modified = objects.iter().map(|object| object.modified).max().unwrap_or_default();
@@ -179,28 +187,40 @@ pub fn find(remote: &Remote, service: &ServiceName, wanted: Option<&str>) -> Res
             Failure::not_found(format!("{} has no whole backup of {service}", remote.shown)).hint(hint).into()
         });
     };
-    let mut matching: Vec<Offsite> =
-        all.into_iter().filter(|offsite| !wanted.is_empty() && offsite.id.as_str().starts_with(wanted)).collect();
+    let mut matching: Vec<Offsite> = all
+        .into_iter()
+        .filter(|offsite| !wanted.is_empty() && offsite.id.as_str().starts_with(wanted))
+        .collect();
     match matching.len() {
-        0 => Err(Failure::not_found(format!("{} has no backup {wanted:?} of {service}", remote.shown)).hint(hint).into()),
+        0 => Err(Failure::not_found(format!("{} has no backup {wanted:?} of {service}", remote.shown))
+            .hint(hint)
+            .into()),
         1 => {
             let found = matching.remove(0);
             match &found.state {
                 Ok(_) => Ok(found),
-                Err(why) => Err(Failure::refused(format!("backup {} at {} is not whole: {why}", found.id, remote.shown))
-                    .hint(hint)
-                    .into()),
+                Err(why) => Err(Failure::refused(format!(
+                    "backup {} at {} is not whole: {why}",
+                    found.id, remote.shown
+                ))
+                .hint(hint)
+                .into()),
             }
         }
-        count => {
-            Err(Failure::usage(format!("{wanted} stands for {count} backups of {service}")).hint("type more of the id").into())
-        }
+        count => Err(Failure::usage(format!("{wanted} stands for {count} backups of {service}"))
+            .hint("type more of the id")
+            .into()),
     }
 }
 
 /// Removes what the remote's own policy does not keep, counted from what is really there, and what pushes left that never
 /// went on. The newest whole backup and the newest proven one stay, as at home.
-pub fn prune(host: &Host<'_>, service: &Service, remote: &Remote, policies: &Policies) -> Result<Vec<BackupId>> {
+pub fn prune(
+    host: &Host<'_>,
+    service: &Service,
+    remote: &Remote,
+    policies: &Policies,
+) -> Result<Vec<BackupId>> {
     let found = list(remote, Some(&service.name))?;
     let here = catalog::whole(catalog::list(&service.layout)?);
     let candidates: Vec<Candidate> =
@@ -241,7 +261,8 @@ fn candidate(index: &Index, here: &[Backup]) -> Candidate {
 
 /// The index first: what is left of a removal that was interrupted is no backup any more.
 fn remove(remote: &Remote, offsite: &Offsite) -> Result<()> {
-    let (indexes, parts): (Vec<&String>, Vec<&String>) = offsite.objects.iter().partition(|key| key.ends_with(INDEX));
+    let (indexes, parts): (Vec<&String>, Vec<&String>) =
+        offsite.objects.iter().partition(|key| key.ends_with(INDEX));
     indexes.into_iter().chain(parts).try_for_each(|key| remote.delete(key))
 }
 

@@ -76,7 +76,8 @@ fn bring_home(
     files::sync_folder_tree(&fetched.folder)?;
     files::rename_durably(&fetched.folder, &place)?;
     let backup = Backup { folder: place, ..fetched };
-    let pushed = crate::manifest::Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None };
+    let pushed =
+        crate::manifest::Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None };
     pushed.write(&backup.folder)?;
     let bytes = offsite.index().map_or(0, Index::stored_bytes);
     Ok(PullReport { backup, bytes, duration: started.elapsed() })
@@ -131,9 +132,12 @@ fn fetch(
 ) -> Result<Backup> {
     let index = offsite.index().ok_or_else(|| anyhow!("backup {} is not whole", offsite.id))?;
     if index.encrypted && identities.is_none() {
-        return Err(Failure::refused(format!("backup {} is encrypted, and this server has no key for it", offsite.id))
-            .hint("give the private key: --identity <file>, or --identity - and the key on standard input")
-            .into());
+        return Err(Failure::refused(format!(
+            "backup {} is encrypted, and this server has no key for it",
+            offsite.id
+        ))
+        .hint("give the private key: --identity <file>, or --identity - and the key on standard input")
+        .into());
     }
     check_space(settings, index, into)?;
     host.progress.step(&format!("Fetching {} of {} from {}", offsite.id, offsite.service, remote.shown));
@@ -198,7 +202,8 @@ fn unpack(
                 }
             }
         });
-        let mut stream = Joined { host, queue, current: Cursor::default(), done: 0, total: limits.bytes, failure: None };
+        let mut stream =
+            Joined { host, queue, current: Cursor::default(), done: 0, total: limits.bytes, failure: None };
         let unpacked = tarball::unpack(&mut stream, into, limits);
         // What went wrong with a part says more than what that did to the archive.
         match stream.failure.take() {
@@ -208,7 +213,12 @@ fn unpack(
     })
 }
 
-fn fetch_part(remote: &Remote, index: &Index, part: &Part, identities: Option<&Identities>) -> Result<Vec<u8>> {
+fn fetch_part(
+    remote: &Remote,
+    index: &Index,
+    part: &Part,
+    identities: Option<&Identities>,
+) -> Result<Vec<u8>> {
     let key = format!("{}/{}", offsite::folder(&index.service, &index.id), part.name);
     let wrong = |what: &str| {
         Failure::refused(format!("{key} at {} {what}", remote.shown))
@@ -220,7 +230,10 @@ fn fetch_part(remote: &Remote, index: &Index, part: &Part, identities: Option<&I
     }
     let Some(identities) = identities.filter(|_| index.encrypted) else { return Ok(bytes.to_vec()) };
     let mut plain = Vec::with_capacity(bytes.len());
-    identities.decrypt(&bytes[..])?.read_to_end(&mut plain).map_err(|error| wrong(&format!("cannot be decrypted: {error}")))?;
+    identities
+        .decrypt(&bytes[..])?
+        .read_to_end(&mut plain)
+        .map_err(|error| wrong(&format!("cannot be decrypted: {error}")))?;
     Ok(plain)
 }
 

@@ -65,7 +65,8 @@ pub fn push(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushR
 fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushReport> {
     let started = Instant::now();
     let settings = host.settings(service)?;
-    let remote = offsite::open(host.dokku, Some(&service.layout), Patience::Work, host.docker.interrupt().clone())?;
+    let remote =
+        offsite::open(host.dokku, Some(&service.layout), Patience::Work, host.docker.interrupt().clone())?;
     files::create_private_folders(&service.layout.pushing())?;
     let _lock = ServiceLock::take(&service.layout.push_lock(), &service.name, "pgbackup:push")?;
     let _reading = restore::keep(backup)?;
@@ -116,9 +117,12 @@ fn confirm(remote: &Remote, index: &Index) -> Result<()> {
     for part in &index.parts {
         let key = format!("{folder}/{}", part.name);
         if !objects.iter().any(|object| object.key == key && object.size == part.size) {
-            return Err(error::Failure::tool(format!("{} is not at {} as it was sent", part.name, remote.shown))
-                .hint("push it again")
-                .into());
+            return Err(error::Failure::tool(format!(
+                "{} is not at {} as it was sent",
+                part.name, remote.shown
+            ))
+            .hint("push it again")
+            .into());
         }
     }
     Ok(())
@@ -155,7 +159,8 @@ pub fn push_marked(host: &Host<'_>, service: &Service) -> Vec<PushReport> {
         return Vec::new();
     }
     let backups = catalog::list(&service.layout).map(catalog::whole).unwrap_or_default();
-    let is_marked = |backup: &&Backup| backup.pushed.as_ref().is_some_and(|pushed| !pushed.good) && backup.is_good();
+    let is_marked =
+        |backup: &&Backup| backup.pushed.as_ref().is_some_and(|pushed| !pushed.good) && backup.is_good();
     let mut reports = Vec::new();
     for backup in backups.iter().filter(is_marked) {
         match push(host, service, backup) {
@@ -163,7 +168,10 @@ pub fn push_marked(host: &Host<'_>, service: &Service) -> Vec<PushReport> {
             Err(error) => {
                 host.progress.done();
                 host.progress.warn(&format!("backup {} is not at the remote yet: {error:#}", backup.id));
-                host.progress.warn(&format!("the next run tries again, or: dokku pgbackup:push {} --all", service.name));
+                host.progress.warn(&format!(
+                    "the next run tries again, or: dokku pgbackup:push {} --all",
+                    service.name
+                ));
                 // What keeps one back keeps the others back.
                 break;
             }
@@ -197,7 +205,12 @@ struct Journal {
 }
 
 impl Journal {
-    fn open(service: &Service, backup: &Backup, remote: &Remote, recipients: Option<&Recipients>) -> Result<Self> {
+    fn open(
+        service: &Service,
+        backup: &Backup,
+        remote: &Remote,
+        recipients: Option<&Recipients>,
+    ) -> Result<Self> {
         let path = service.layout.push_journal(&backup.id);
         let purpose = Purpose {
             remote: remote.shown.clone(),
@@ -233,7 +246,8 @@ impl Journal {
             remote.list(&folder).ok()?.into_iter().map(|object| (object.key, object.size)).collect();
         // The last line may be half of one.
         let sent = lines.filter_map(|line| serde_json::from_str::<Sent>(line).ok());
-        let is_there = |sent: &Sent| there.get(&format!("{folder}/{}", sent.part.name)) == Some(&sent.part.size);
+        let is_there =
+            |sent: &Sent| there.get(&format!("{folder}/{}", sent.part.name)) == Some(&sent.part.size);
         Some(sent.filter(is_there).map(|sent| (sent.number, sent.part)).collect())
     }
 }

@@ -72,9 +72,10 @@ impl Remote {
         let address = place.address().map_err(Failure::usage)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (store, prefix): (Arc<dyn ObjectStore>, Path) = match &address {
-            Address::S3 { bucket, prefix } => {
-                (Arc::new(s3(place, bucket, patience)?), Path::parse(prefix).map_err(|error| anyhow!("{error}"))?)
-            }
+            Address::S3 { bucket, prefix } => (
+                Arc::new(s3(place, bucket, patience)?),
+                Path::parse(prefix).map_err(|error| anyhow!("{error}"))?,
+            ),
             Address::Folder(folder) => {
                 if !folder.is_dir() {
                     return Err(Failure::refused(format!("the remote's folder {} is not there", folder.display()))
@@ -86,7 +87,14 @@ impl Remote {
                 (Arc::new(store.with_fsync(true).with_automatic_cleanup(true)), Path::default())
             }
         };
-        Ok(Remote { store, prefix, runtime, interrupt, shown: address.to_string(), endpoint: place.endpoint.clone() })
+        Ok(Remote {
+            store,
+            prefix,
+            runtime,
+            interrupt,
+            shown: address.to_string(),
+            endpoint: place.endpoint.clone(),
+        })
     }
 
     /// Runs one request. An interrupt ends it.
@@ -103,7 +111,8 @@ impl Remote {
     }
 
     fn path(&self, key: &str) -> Result<Path> {
-        let whole = if self.prefix.as_ref().is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) };
+        let whole =
+            if self.prefix.as_ref().is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) };
         Path::parse(&whole).map_err(|error| anyhow!("{error}"))
     }
 
@@ -144,7 +153,9 @@ impl Remote {
             }
             found.bytes().await.map(|bytes| Some(Ok(bytes)))
         })?
-        .map(|read| read.map_err(|size| anyhow!("{key} at {} is larger than it can be ({size} bytes)", self.shown)))
+        .map(|read| {
+            read.map_err(|size| anyhow!("{key} at {} is larger than it can be ({size} bytes)", self.shown))
+        })
         .transpose()
     }
 

@@ -92,9 +92,12 @@ pub struct PullArgs {
 
 #[derive(Debug, Args)]
 pub struct RemoteSetArgs {
-    /// The Postgres service, unless --global, then the address
-    #[arg(value_name = "service", required = true, num_args = 1..=2)]
-    pub words: Vec<String>,
+    /// The Postgres service; with --global, there is none
+    #[arg(value_name = "service", required = true)]
+    pub service: Option<String>,
+    /// The address of the remote
+    #[arg(value_name = "address")]
+    pub address: Option<String>,
     /// Set it for all services that have no remote of their own
     #[arg(long)]
     pub global: bool,

@@ -127,7 +127,8 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
         let bytes = units::bytes(files::disk_use(&service.layout.backups()));
         app.ui.detail(&format!("On the disk they take {bytes}; what backups have in common is there once"));
         let backups = || entries.iter().filter_map(Entry::backup);
-        let at_remote = backups().filter(|backup| backup.pushed.as_ref().is_some_and(|pushed| pushed.good)).count();
+        let at_remote =
+            backups().filter(|backup| backup.pushed.as_ref().is_some_and(|pushed| pushed.good)).count();
         if at_remote > 0 {
             app.ui.detail(&format!("At the remote are {at_remote} of these {}", backups().count()));
         }

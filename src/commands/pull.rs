@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{App, hide_foreign_apps};
 use super::remote::identities;
 use super::view::BackupView;
+use super::{App, hide_foreign_apps};
 use crate::cli::{Format, PullArgs};
 use crate::offsite;
 use crate::pull::pull;
@@ -30,7 +30,11 @@ pub fn run(app: &App<'_>, args: &PullArgs) -> Result<()> {
     hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
     if args.format == Format::Json {
         let duration_seconds = report.duration.as_secs_f64();
-        return app.ui.json(&View { backup: BackupView::of(&report.backup), remote: &remote.shown, duration_seconds });
+        return app.ui.json(&View {
+            backup: BackupView::of(&report.backup),
+            remote: &remote.shown,
+            duration_seconds,
+        });
     }
     if app.ui.is_quiet() {
         app.ui.result(report.backup.id.as_str());

@@ -28,9 +28,9 @@ use crate::units;
 const MAX_CREDENTIALS: u64 = 16 * 1024;
 
 pub fn set(app: &App<'_>, args: &RemoteSetArgs) -> Result<()> {
-    let (service, address) = match (args.words.as_slice(), args.global) {
-        ([address], true) => (None, address),
-        ([name, address], false) => {
+    let (service, address) = match (&args.service, &args.address, args.global) {
+        (Some(address), None, true) => (None, address),
+        (Some(name), Some(address), false) => {
             (Some(app.dokku.service(&name.parse().map_err(Failure::usage)?)?), address)
         }
         _ => {
@@ -93,7 +93,9 @@ fn credentials(app: &App<'_>, source: CredentialSource) -> Result<Option<Credent
     };
     found.map(Some).ok_or_else(|| {
         Failure::usage(missing)
-            .hint("as in: printf '%s\\n' \"$ID\" \"$SECRET\" | dokku pgbackup:remote-set … --credentials stdin")
+            .hint(
+                "as in: printf '%s\\n' \"$ID\" \"$SECRET\" | dokku pgbackup:remote-set … --credentials stdin",
+            )
             .into()
     })
 }
@@ -129,7 +131,10 @@ pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
         remote.put(&key, bytes.clone())?;
         match remote.get(&key, 1000)? {
             Some(back) if back == bytes => Ok(()),
-            _ => Err(Failure::tool(format!("{} gives back something else than was written", remote.shown)).into()),
+            _ => {
+                Err(Failure::tool(format!("{} gives back something else than was written", remote.shown))
+                    .into())
+            }
         }
     });
     let deleted = step(&host, "Deleting", || remote.delete(&key));
@@ -246,7 +251,8 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
         }
     }
     if let (Some(newest), false) = (found.iter().find(|offsite| offsite.state.is_ok()), app.ui.is_quiet()) {
-        let identity = if newest.index().is_some_and(|index| index.encrypted) { " --identity <file>" } else { "" };
+        let identity =
+            if newest.index().is_some_and(|index| index.encrypted) { " --identity <file>" } else { "" };
         app.ui.detail(&format!(
             "Restore one:  dokku pgbackup:restore <service> --from-remote {} {}{identity}",
             newest.service, newest.id

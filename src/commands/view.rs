@@ -32,7 +32,7 @@ pub struct BackupView<'a> {
     pub apps: &'a [AppRecord],
     pub verified: Option<VerifiedView<'a>>,
     pub pinned: Option<&'a Pinned>,
-    pub pushed: Option<&'a Pushed>,
+    pub pushed: Option<PushedView<'a>>,
     pub path: String,
 }
 
@@ -43,6 +43,25 @@ pub struct VerifiedView<'a> {
     pub good: bool,
     pub duration_seconds: u64,
     pub problems: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+pub struct PushedView<'a> {
+    pub at: DateTime<Utc>,
+    pub remote: &'a str,
+    pub good: bool,
+    pub problem: Option<&'a str>,
+}
+
+impl<'a> PushedView<'a> {
+    fn of(pushed: &'a Pushed) -> Self {
+        PushedView {
+            at: pushed.at,
+            remote: &pushed.remote,
+            good: pushed.good,
+            problem: pushed.problem.as_deref(),
+        }
+    }
 }
 
 /// Something among the backups that is not one.
@@ -75,7 +94,7 @@ impl<'a> BackupView<'a> {
             apps: &manifest.apps,
             verified: backup.verified.as_ref().map(VerifiedView::of),
             pinned: backup.pinned.as_ref(),
-            pushed: backup.pushed.as_ref(),
+            pushed: backup.pushed.as_ref().map(PushedView::of),
             path: backup.folder.display().to_string(),
         }
     }

@@ -30,7 +30,9 @@ impl FromStr for Address {
                 return Err(format!("{bucket:?} is not a name for a bucket"));
             }
             if !prefix.is_empty() && !prefix.split('/').all(is_plain) {
-                return Err(format!("{prefix:?} cannot be a prefix: letters, digits and -_.= are, with / between"));
+                return Err(format!(
+                    "{prefix:?} cannot be a prefix: letters, digits and -_.= are, with / between"
+                ));
             }
             return Ok(Address::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
         }
@@ -78,9 +80,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
         }
-        for text in
-            ["", "cows", "s3://", "s3://a", "s3://cows/../x", "s3://cows/a//b", "file://mnt", "file:///a/../b", "gs://x"]
-        {
+        for text in [
+            "",
+            "cows",
+            "s3://",
+            "s3://a",
+            "s3://cows/../x",
+            "s3://cows/a//b",
+            "file://mnt",
+            "file:///a/../b",
+            "gs://x",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

@@ -117,7 +117,8 @@ mod tests {
 
     fn explained(text: &str) -> String {
         let source = std::io::Error::other(text.to_owned());
-        explain("s3://cows", "x", &object_store::Error::Generic { store: "S3", source: Box::new(source) }).to_string()
+        explain("s3://cows", "x", &object_store::Error::Generic { store: "S3", source: Box::new(source) })
+            .to_string()
     }
 
     #[test]

@@ -81,7 +81,9 @@ impl Place {
     /// names in both generations of dokku-postgres.
     #[must_use]
     pub fn with_stored(mut self, service: Option<&ServiceLayout>) -> Self {
-        let Some(service) = service.filter(|_| self.credentials.is_none() && !self.instance_role) else { return self };
+        let Some(service) = service.filter(|_| self.credentials.is_none() && !self.instance_role) else {
+            return self;
+        };
         let stored = |name: &str| {
             let bytes = files::read_bounded(&service.postgres_backup(name), MAX_SIZE).ok()?;
             let text = String::from_utf8(bytes).ok()?.trim().to_owned();
@@ -136,7 +138,10 @@ mod tests {
         files::write_private(&service.postgres_backup("AWS_SECRET_ACCESS_KEY"), b"s3cret\n").unwrap();
         files::write_private(&service.postgres_backup("ENDPOINT_URL"), b"https://x.example.com\n").unwrap();
         let found = of(&layout, Some(&service)).unwrap().unwrap();
-        assert_eq!((found.address.as_str(), found.endpoint.as_deref()), ("s3://common", Some("https://x.example.com")));
+        assert_eq!(
+            (found.address.as_str(), found.endpoint.as_deref()),
+            ("s3://common", Some("https://x.example.com"))
+        );
         assert!(!format!("{found:?}").contains("s3cret"));
         place("s3://own").write(&service.remote()).unwrap();
         assert_eq!(of(&layout, Some(&service)).unwrap().unwrap().address, "s3://own");

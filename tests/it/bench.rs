@@ -73,13 +73,18 @@ pub fn world() -> &'static Path {
         let root =
             std::env::var_os("PGBACKUP_TEST_WORLD").unwrap_or_else(|| "/var/tmp/pgbackup-tests".into());
         let root = PathBuf::from(root);
-        // The first command of root makes the world.
-        let made = support("dokku").env("DOKKU_STANDIN_ROOT", &root).arg("apps:list").output().unwrap();
-        assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
-        install_plugin(&root);
-        allow_full_disks(&root);
+        furnish(&root);
         root
     })
+}
+
+/// Makes a server of the stand-in in a folder of its own, with the plugin. Containers' names are the same for all.
+pub fn furnish(root: &Path) {
+    // The first command of root makes the world.
+    let made = support("dokku").env("DOKKU_STANDIN_ROOT", root).arg("apps:list").output().unwrap();
+    assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
+    install_plugin(root);
+    allow_full_disks(root);
 }
 
 fn repository() -> &'static Path {

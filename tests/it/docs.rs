@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::bench::{Service, docker, dokku, dokku_command, flip_byte, has_postgres, world};
 
-fn document(name: &str) -> String {
+pub fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -29,13 +29,13 @@ fn sections(page: &str) -> Vec<(&str, &str)> {
 }
 
 #[track_caller]
-fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+pub fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let found = sections(page).into_iter().find(|(title, _)| *title == heading);
     found.unwrap_or_else(|| panic!("there is no section {heading:?}")).1
 }
 
 /// The `sh` blocks of a text, one behind the other.
-fn commands_in(text: &str) -> String {
+pub fn commands_in(text: &str) -> String {
     let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.collect()
 }
@@ -303,6 +303,24 @@ create sequence tags",
     (service, app)
 }
 
+/// A mounted folder that is a service's remote.
+struct Nas(tempfile::TempDir);
+
+impl Nas {
+    fn mounted(service: &Service) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let owned = Command::new("chown").arg("dokku:dokku").arg(folder.path()).status().unwrap();
+        assert!(owned.success());
+        service.pgbackup("remote-set", &[&format!("file://{}", folder.path().display())]).ok();
+        Nas(folder)
+    }
+
+    fn lose_a_part(&self) {
+        let lost = Command::new("find").arg(self.0.path()).args(["-name", "part-*", "-delete"]).status();
+        assert!(lost.unwrap().success());
+    }
+}
+
 const LIST: &str = "pgbackup:list [\\<service\\>]";
 
 #[test]
@@ -313,6 +331,15 @@ fn commands_md_has_every_field_of_a_backup_and_no_others() {
     let mut created = json("create", &[]).ok().json();
     let id = created["backup"]["id"].as_str().unwrap().to_owned();
     service.pgbackup("pin", &[&id, "--note", "the audit"]).ok();
+    let remote = Nas::mounted(&service);
+    assert_fields(
+        &fields_below("pgbackup:push \\<service\\> [\\<backup\\>]"),
+        &[&json("push", &[&id]).ok().json()],
+    );
+    let there = json("list", &["--remote"]).ok().json();
+    remote.lose_a_part();
+    let lost = json("list", &["--remote"]).ok().json();
+    assert_fields(&fields_in(LIST, Some("At the remote")), &[&there[0], &lost[0]]);
     created["backup"] = Value::Null;
     assert_fields(&fields_below("pgbackup:create \\<service\\>"), &[&created]);
 
@@ -596,6 +623,7 @@ fn links_between_the_documents_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "docs/commands.md",
+        "docs/disaster.md",
         "docs/format.md",
         "docs/incident.md",
         "docs/operations.md",

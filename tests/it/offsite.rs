@@ -61,6 +61,12 @@ fn listed(service: &Service) -> Vec<Value> {
     told.as_array().unwrap().clone()
 }
 
+/// How many parts a push that goes on has read back.
+fn sent_parts(service: &Service, id: &str) -> usize {
+    let journal = service.root().join("pgbackup/pushing").join(format!("{id}.jsonl"));
+    fs::read_to_string(journal).map_or(0, |text| text.lines().count().saturating_sub(1))
+}
+
 fn contents(service: &Service, id: &str) -> Vec<(String, Vec<u8>)> {
     let own = |name: &String| !name.starts_with("pushed.toml") && !name.starts_with("verified.toml");
     let names = service.files(id).into_iter().filter(own);
@@ -237,7 +243,7 @@ fn an_interrupted_push_goes_on_where_it_stopped() {
     let id = service.create();
     store.misbehave(Fault::Slow(12_000_000));
     let mut run = Started::pgbackup(&service, "push", &[]);
-    until("the first part is there", || store.objects("server1").len() >= 2 || run.has_ended());
+    until("the first part is there", || sent_parts(&service, &id) > 0 || run.has_ended());
     assert!(run.signal(Signal::KILL));
     assert_ne!(run.end().code, 0);
     assert_eq!(listed(&service)[0]["status"], json!("not whole"));
@@ -254,8 +260,7 @@ fn an_interrupted_push_goes_on_where_it_stopped() {
     let id = service.create();
     store.misbehave(Fault::Slow(12_000_000));
     let mut run = Started::pgbackup(&service, "push", &[]);
-    let folder = format!("server1/{}/{id}", service.name);
-    until("the first part is there", || store.objects(&folder).len() >= 2 || run.has_ended());
+    until("the first part is there", || sent_parts(&service, &id) > 0 || run.has_ended());
     run.signal(Signal::INT);
     run.end().fails(130, "interrupted");
     store.misbehave(Fault::None);
@@ -264,4 +269,43 @@ fn an_interrupted_push_goes_on_where_it_stopped() {
     dokku(&["--force", "pgbackup:delete", &service.name, &id]).ok();
     let line = format!("pgbackup:pull {} {id} --identity -", service.name);
     with_input(ssh_command(&line), &line, &secret).ok();
+}
+
+/// The most memory that a run took, bytes.
+fn peak_memory(mut run: Started) -> u64 {
+    let mut peak = 0;
+    while let Some(pid) = run.process() {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    run.end().ok();
+    peak
+}
+
+#[test]
+fn a_push_and_a_pull_take_little_memory() {
+    const MOST: u64 = 64_000_000;
+    // A gigabyte takes the same: PGBACKUP_TEST_NOISE_MB=1000 shows it.
+    let megabytes = std::env::var("PGBACKUP_TEST_NOISE_MB").map_or(60, |text| text.parse().unwrap());
+    let (service, _store) = with_remote("memory");
+    let (public, secret) = key_pair();
+    service.pgbackup("set", &["age-recipient", &public]).ok();
+    fill_with_noise(&service, megabytes);
+    let id = service.create();
+    let pushed = peak_memory(Started::pgbackup(&service, "push", &[]));
+    dokku(&["--force", "pgbackup:delete", &service.name, &id]).ok();
+    // Where user dokku can read it.
+    let key = service.root().join("key.txt");
+    fs::write(&key, secret).unwrap();
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let pulled = peak_memory(Started::pgbackup(&service, "pull", &["--identity", key.to_str().unwrap()]));
+    eprintln!(
+        "{megabytes} MB of noise: push {} MB, pull {} MB of memory",
+        pushed / 1_000_000,
+        pulled / 1_000_000
+    );
+    assert!(pushed > 0 && pushed < MOST && pulled > 0 && pulled < MOST, "push {pushed}, pull {pulled}");
 }

@@ -1,25 +1,103 @@
-//! The server is gone: with the bucket and the key alone, the data comes back on another one.
+//! The server is gone: docs/disaster.md, as it stands there, brings its service back on another one.
 
-use super::{key_pair, with_input, with_remote};
-use crate::bench::{Service, dokku, dokku_command};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{key_pair, set_remote, with_input, with_remote};
+use crate::bench::{Service, docker, dokku, dokku_command, furnish};
+use crate::docs::{commands_in, document, section};
+use crate::store::{ACCESS_KEY, SECRET_KEY, Store};
+
+/// A server that has nothing but the plugins.
+struct NewServer {
+    root: tempfile::TempDir,
+    service: String,
+}
+
+impl NewServer {
+    fn new(service: &str) -> Self {
+        let root = tempfile::tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        furnish(root.path());
+        NewServer { root, service: service.to_owned() }
+    }
+
+    /// Types lines into a shell of root, as somebody does who follows the page.
+    fn paste(&self, lines: &str) -> String {
+        let bench = dokku_command(&[]);
+        let support = Path::new(bench.get_program()).parent().unwrap();
+        let output = Command::new("bash")
+            .args(["-e", "-u", "-o", "pipefail", "-c", lines])
+            .current_dir(self.root.path())
+            .env("PATH", format!("{}:{}", support.display(), std::env::var("PATH").unwrap()))
+            .env("DOKKU_STANDIN_ROOT", self.root.path())
+            .env("ACCESS_KEY_ID", ACCESS_KEY)
+            .env("SECRET_ACCESS_KEY", SECRET_KEY)
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{lines}\n{out}{err}");
+        format!("{out}{err}")
+    }
+}
+
+impl Drop for NewServer {
+    fn drop(&mut self) {
+        let _ = docker(&["rm", "--force", "--volumes", &format!("dokku.postgres.{}", self.service)]);
+    }
+}
+
+/// The commands of a section, for this test's service and store.
+fn steps(heading: &str, service: &str, store: &Store) -> String {
+    let page = document("docs/disaster.md");
+    let region = "--region eu-central-1";
+    commands_in(section(&page, heading))
+        .replace("happycows-db", service)
+        .replace("s3://cows-backups/server1", "s3://cows/server1")
+        .replace(region, &format!("{region} --endpoint {} --path-style", store.endpoint()))
+}
 
 #[test]
-fn a_service_of_a_dead_server_comes_back_from_the_bucket_and_the_key() {
+fn what_disaster_md_says_brings_a_service_of_a_dead_server_back() {
     let (dead, store) = with_remote("dead");
     let (public, secret) = key_pair();
     dead.pgbackup("set", &["age-recipient", &public]).ok();
+    dead.create();
+    dead.sql("insert into farmers (name) values ('Berta')");
     let id = dead.create();
-    dead.pgbackup("push", &[]).ok();
-    let name = dead.name.clone();
+    dead.pgbackup("push", &["--all"]).ok();
+    let (name, farmers) = (dead.name.clone(), dead.sql("select count(*) from farmers"));
     drop(dead);
-    let new = Service::new("reborn");
-    super::set_remote(&new, &store, crate::store::SECRET_KEY);
-    let line = ["pgbackup:restore", &new.name, "--from-remote", &name, "--identity", "-", "--force"];
-    let run = with_input(dokku_command(&line), "restore --from-remote", &secret).ok();
-    assert!(run.stdout.contains(&id), "{}", run.stdout);
-    assert_eq!(new.sql("select count(*) from cows"), "5000");
-    new.assert_nothing_left();
-    dokku(&["pgbackup:restore", &new.name, "--from-remote", &name, "--force"]).fails(6, "--identity");
-    dokku(&["pgbackup:restore", &new.name, "--from-remote", "nobody-db", "--force"]).fails(5, "nobody-db");
-    new.assert_nothing_left();
+
+    let server = NewServer::new(&name);
+    fs::write(server.root.path().join("key.txt"), format!("# mine\n{secret}\n")).unwrap();
+    let said = server.paste(&steps("2. The remote", &name, &store));
+    assert!(said.contains(&name) && said.contains(&id), "{said}");
+    let said = server.paste(&steps("3. The data", &name, &store));
+    assert!(said.contains(&format!("has the data of backup {id}")), "{said}");
+    let question = "select count(*) from farmers";
+    let database = name.replace('-', "_");
+    let container = format!("dokku.postgres.{name}");
+    let psql = ["exec", &container, "psql", "-U", "postgres", "-d", &database, "-Atc", question];
+    assert_eq!(docker(&psql).ok().stdout.trim(), farmers);
+}
+
+#[test]
+fn a_restore_from_the_remote_needs_the_key_and_leaves_nothing_else() {
+    let (service, store) = with_remote("visitor");
+    let (public, secret) = key_pair();
+    service.pgbackup("set", &["age-recipient", &public]).ok();
+    service.create();
+    service.pgbackup("push", &[]).ok();
+    let target = Service::new("target");
+    set_remote(&target, &store, SECRET_KEY);
+    let words = ["pgbackup:restore", &target.name, "--from-remote", &service.name];
+    dokku(&[&words[..], &["--force"]].concat()).fails(6, "--identity");
+    let key = [&words[..], &["--identity", "-", "--force"]].concat();
+    with_input(dokku_command(&key), "restore --from-remote", &secret).ok();
+    assert_eq!(target.sql("select count(*) from cows"), "5000");
+    assert_eq!(target.pgbackup("list", &["--format", "json"]).ok().stdout.trim(), "[]");
+    dokku(&["pgbackup:restore", &target.name, "--from-remote", "nobody-db", "--force"]).fails(5, "nobody-db");
+    target.assert_nothing_left();
 }
