@@ -146,14 +146,15 @@ pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsit
 
 fn look(remote: &Remote, service: ServiceName, id: BackupId, objects: &[Object]) -> Result<Offsite> {
     let key = format!("{}/{INDEX}", folder(&service, &id));
-    let state = match objects.iter().any(|object| object.key == key) {
-        false => Err("it was not taken there to its end".to_owned()),
-        true => match remote.get(&key, MAX_INDEX)? {
+    let state = if objects.iter().any(|object| object.key == key) {
+        match remote.get(&key, MAX_INDEX)? {
             None => Err("its index is gone".to_owned()),
             Some(bytes) => Index::parse(&bytes)
                 .and_then(|index| complete(index, &service, &id, objects))
                 .map_err(|error| error.to_string()),
-        },
+        }
+    } else {
+        Err("it was not taken there to its end".to_owned())
     };
     let modified = objects.iter().map(|object| object.modified).max().unwrap_or_default();
     let objects = objects.iter().map(|object| object.key.clone()).collect();

@@ -73,7 +73,7 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));
     let journal = Journal::open(service, backup, &remote, settings.recipients.as_ref())?;
     let resumed = journal.done.len();
-    let parts = send_all(host, service, backup, &remote, &settings, journal)?;
+    let parts = send_all(host, service, backup, &remote, &settings, &journal)?;
     host.progress.done();
     let index = Index {
         format: FORMAT,
@@ -87,7 +87,7 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     };
     confirm(&remote, &index)?;
     let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
-    remote.put(&key, Bytes::from(toml::to_string(&index)?))?;
+    remote.put(&key, &Bytes::from(toml::to_string(&index)?))?;
     Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None }.write(&backup.folder)?;
     files::remove_tree(&service.layout.push_journal(&backup.id))?;
     Ok(PushReport {
@@ -262,7 +262,7 @@ fn send_all(
     backup: &Backup,
     remote: &Remote,
     settings: &Settings,
-    journal: Journal,
+    journal: &Journal,
 ) -> Result<Vec<Part>> {
     let total = tarball::size(backup)?;
     let sender = Sender {
@@ -304,8 +304,7 @@ fn send_all(
         }
         let read = reading.join().map_err(|_| anyhow!("the thread that reads the backup panicked"))?;
         match (failure, read) {
-            (Some(error), _) => Err(error),
-            (None, Err(error)) => Err(error),
+            (Some(error), _) | (None, Err(error)) => Err(error),
             (None, Ok(count)) if done.len() == count => Ok(done.into_values().collect()),
             (None, Ok(count)) => Err(anyhow!("{} of {count} parts were sent", done.len())),
         }
@@ -389,7 +388,7 @@ impl Sender<'_> {
             size: bytes.len() as u64,
             sha256: remote::checksum(&bytes),
         };
-        self.remote.put(&format!("{}/{}", self.folder, part.name), Bytes::from(bytes))?;
+        self.remote.put(&format!("{}/{}", self.folder, part.name), &Bytes::from(bytes))?;
         let line = serde_json::to_string(&Sent { number, part: part.clone() })?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         files::append_line(self.journal, &line)?;

@@ -1,4 +1,4 @@
-//! A remote: an S3-compatible store or a mounted folder, put to, read, listed. The only caller of object_store, and the
+//! A remote: an S3-compatible store or a mounted folder, put to, read, listed. The only caller of `object_store`, and the
 //! only place where anything is asynchronous.
 
 use std::future::Future;
@@ -16,7 +16,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::digest::sha256_hex;
+use crate::digest::{hex, sha256_hex};
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
@@ -118,7 +118,7 @@ impl Remote {
 
     /// Stores an object and looks at what is there afterwards: its size and its checksum. Where the store does not tell
     /// an MD5 (with some ways of encryption it cannot), the object is read back.
-    pub fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+    pub fn put(&self, key: &str, bytes: &Bytes) -> Result<()> {
         let path = self.path(key)?;
         self.wait(key, self.store.put(&path, bytes.clone().into()))?;
         let found = self.wait(key, self.store.head(&path))?;
@@ -126,11 +126,11 @@ impl Remote {
             return Err(self.not_as_sent(key));
         }
         let tag = found.e_tag.unwrap_or_default();
-        if tag.trim_matches('"').eq_ignore_ascii_case(&hex(&Md5::digest(&bytes))) {
+        if tag.trim_matches('"').eq_ignore_ascii_case(&hex(&Md5::digest(bytes))) {
             return Ok(());
         }
         let back = self.wait(key, async { self.store.get(&path).await?.bytes().await })?;
-        if back == bytes { Ok(()) } else { Err(self.not_as_sent(key)) }
+        if back == *bytes { Ok(()) } else { Err(self.not_as_sent(key)) }
     }
 
     fn not_as_sent(&self, key: &str) -> anyhow::Error {
@@ -233,8 +233,4 @@ fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
 /// SHA-256 in hex.
 pub fn checksum(bytes: &[u8]) -> String {
     sha256_hex(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -144,7 +144,6 @@ pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSe
         }
         found.insert(path.to_string_lossy().into_owned());
     }
-    drop(archive);
     io::copy(&mut (&mut counted).take(MOST_PADDING), &mut io::sink())?;
     if counted.count < end_of_last + 2 * BLOCK {
         bail!("the archive is cut off: its end is missing");

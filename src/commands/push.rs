@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::cli::{Format, PushArgs};
 use crate::push::{PushReport, push};
@@ -34,7 +35,7 @@ impl<'a> View<'a> {
             resumed_parts: report.resumed,
             stored_bytes: report.bytes,
             encrypted: report.encrypted,
-            removed: report.removed.iter().map(|id| id.as_str()).collect(),
+            removed: report.removed.iter().map(BackupId::as_str).collect(),
             duration_seconds: report.duration.as_secs_f64(),
         }
     }
@@ -84,7 +85,7 @@ pub fn show(app: &App<'_>, report: &PushReport) {
         ("Duration", units::duration(report.duration)),
     ];
     if !report.removed.is_empty() {
-        let removed: Vec<&str> = report.removed.iter().map(|id| id.as_str()).collect();
+        let removed: Vec<&str> = report.removed.iter().map(BackupId::as_str).collect();
         rows.push(("Removed", format!("{}, as the remote's retention says", removed.join(", "))));
     }
     app.ui.details(&table::report(&rows));

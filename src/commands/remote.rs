@@ -128,7 +128,7 @@ pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
     step(&host, "Listing", || remote.reach())?;
     let bytes = Bytes::from(format!("written by pgbackup:remote-check at {}\n", app.now.to_rfc3339()));
     let written = step(&host, "Writing and reading back", || {
-        remote.put(&key, bytes.clone())?;
+        remote.put(&key, &bytes)?;
         match remote.get(&key, 1000)? {
             Some(back) if back == bytes => Ok(()),
             _ => {

@@ -27,7 +27,7 @@ pub enum Fault {
     /// Answers so many requests by itself: status and S3's code.
     Answer { status: &'static str, code: &'static str, times: usize },
     /// Lets a request through at so many bytes a second.
-    Slow(usize),
+    Slow(u32),
     /// Closes every connection at once.
     Shut,
 }
@@ -120,7 +120,9 @@ fn serve(mut guest: TcpStream, behind: SocketAddr, fault: &Mutex<Fault>) {
         match now {
             Fault::None => {}
             Fault::Shut => break,
-            Fault::Slow(rate) => std::thread::sleep(Duration::from_secs_f64(count as f64 / rate as f64)),
+            Fault::Slow(rate) => {
+                std::thread::sleep(Duration::from_secs(1) * u32::try_from(count).unwrap() / rate);
+            }
             Fault::Cut { bytes, .. } if passed + count < bytes => {}
             Fault::Cut { bytes, times } => {
                 *fault.lock().unwrap() =
