@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
+use rustix::fs::Access;
 
 use crate::environment::Environment;
 use crate::error::Failure;
@@ -164,7 +165,9 @@ impl Dokku {
     fn is_answered(&self, trigger: &str) -> bool {
         let Some(plugins) = &self.environment.plugins else { return false };
         let Ok(entries) = std::fs::read_dir(plugins) else { return false };
-        entries.flatten().any(|entry| entry.file_name() != "20_events" && entry.path().join(trigger).exists())
+        let answers = |plugin: &Path| rustix::fs::access(plugin.join(trigger), Access::EXEC_OK).is_ok();
+        // As plugn does, which passes by what cannot be run.
+        entries.flatten().any(|entry| entry.file_name() != "20_events" && answers(&entry.path()))
     }
 
     /// What dokku wrote down at the end of the app's last deploy that succeeded. Not written at a `ps:rebuild`.
