@@ -377,7 +377,7 @@ pub struct Found {
 /// What a practice run made under the name of `app`; refuses anything that is not its work. What the user may not use
 /// is not there, in the same words.
 pub fn find(host: &Host<'_>, app: &str) -> Result<Found> {
-    let look = || -> Result<Made> {
+    let permitted = || -> Result<Made> {
         let made = if is_app_name(app) { read(host, app)? } else { None };
         match made {
             Some(made) if may_use(host, &made)? => Ok(made),
@@ -386,9 +386,9 @@ pub fn find(host: &Host<'_>, app: &str) -> Result<Found> {
                 .into()),
         }
     };
-    look()?;
+    permitted()?;
     let lock = lock(host, app)?;
-    let made = look()?;
+    let made = permitted()?;
     refuse_what_is_not_ours(host, &made)?;
     Ok(Found { made, _lock: lock })
 }
