@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use chrono::TimeDelta;
 
 use crate::aftermath::{self, Run};
@@ -266,8 +266,7 @@ fn linked_apps(
 ) -> Result<Vec<AppRecord>> {
     let mut apps = Vec::new();
     for name in service.links()? {
-        let mut app =
-            deployed::running(host.dokku, &name).with_context(|| format!("the commit of app {name}"))?;
+        let mut app = deployed::running_as_known(host, &name);
         app.coming = coming.filter(|(deployed, _)| *deployed == name).map(|(_, code)| code.clone());
         apps.push(app);
     }

@@ -48,6 +48,13 @@ pub struct DeployEnvironment {
     pub command: Option<String>,
 }
 
+impl DeployEnvironment {
+    /// What started the deploy, in words that both versions of dokku have: `git-hook`, `ps:rebuild`, `git:from-image`.
+    pub fn began_with(&self) -> Option<&str> {
+        self.source.as_deref().or(self.command.as_deref())
+    }
+}
+
 impl Environment {
     pub fn read() -> Self {
         let lib_root = path("DOKKU_LIB_ROOT").unwrap_or_else(|| PathBuf::from("/var/lib/dokku"));
