@@ -112,7 +112,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let mut manifest = describe(host, service, &server, &facts, options, &job)?;
     manifest.contents = contents(&fingerprint);
     manifest.migrations =
-        bookkeeping::read_dump(&dumped.toc, &pending.folder).iter().map(Account::record).collect();
+        bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
     manifest.apps = apps;
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
