@@ -277,6 +277,8 @@ struct Parts {
     service: bool,
 }
 
+const BOTH: Parts = Parts { app: true, service: true };
+
 impl<'a, 'b> Making<'a, 'b> {
     fn begin(host: &'a Host<'b>, plan: &PracticePlan) -> Result<Self> {
         files::create_private_folders(&host.dokku.layout().practices())?;
@@ -309,7 +311,8 @@ impl<'a, 'b> Making<'a, 'b> {
         let dokku = self.host.dokku;
         dokku.create_service(&plan.service, &plan.image, &plan.image_version)?;
         self.has_made.service = true;
-        self.made.service_identity = Some(files::identity(dokku.layout().service(&plan.service).root())?);
+        // Not every file system knows when a folder was made.
+        self.made.service_identity = files::identity(dokku.layout().service(&plan.service).root()).ok();
         write(self.host, &self.made)
     }
 
@@ -389,7 +392,7 @@ pub fn find(host: &Host<'_>, app: &str) -> Result<Found> {
     permitted()?;
     let lock = lock(host, app)?;
     let made = permitted()?;
-    refuse_what_is_not_ours(host, &made)?;
+    refuse_what_is_not_ours(host, &made, BOTH)?;
     Ok(Found { made, _lock: lock })
 }
 
@@ -399,16 +402,16 @@ fn may_use(host: &Host<'_>, made: &Made) -> Result<bool> {
     Ok(!apps.is_empty() && !services.is_empty())
 }
 
-fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made) -> Result<()> {
+fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made, parts: Parts) -> Result<()> {
     let refuse = |why: String| Err(Failure::refused(why).hint("nothing was removed").into());
-    if host.dokku.app_exists(&made.app) {
+    if parts.app && host.dokku.app_exists(&made.app) {
         // dokku forgets when it made an app first and removes the app last, so the time of ours may be gone already.
         let now = host.dokku.app_created_at(&made.app)?;
         if now.is_some() && made.app_created_at.is_some() && now != made.app_created_at {
             return refuse(format!("app {} is not the one that the practice run made", made.app));
         }
     }
-    if service_exists(host, &made.service) {
+    if parts.service && service_exists(host, &made.service) {
         let service = host.dokku.known_service(&made.service)?;
         let is_another = match &made.service_identity {
             Some(identity) => files::identity(service.layout.root())? != *identity,
@@ -427,13 +430,13 @@ fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made) -> Result<()> {
 
 /// Removes what a practice run made.
 pub fn remove(host: &Host<'_>, found: &Found) -> Result<()> {
-    remove_parts(host, &found.made, Parts { app: true, service: true })
+    remove_parts(host, &found.made, BOTH)
 }
 
 /// The app goes first, since a linked service cannot be destroyed. Other plugins have a say in both, and what one of
 /// them is busy with is over soon.
 fn remove_parts(host: &Host<'_>, made: &Made, parts: Parts) -> Result<()> {
-    refuse_what_is_not_ours(host, made)?;
+    refuse_what_is_not_ours(host, made, parts)?;
     if parts.app {
         Server::patiently(|| {
             if host.dokku.app_exists(&made.app) { Dokku::destroy_app(&made.app) } else { Ok(()) }

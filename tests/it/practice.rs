@@ -150,7 +150,7 @@ fn who_is_faster_keeps_what_he_made() {
     dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).fails(5, "was not made by a practice run");
     dokku(&["--force", "apps:destroy", &copy]).ok();
     let root = format!("$DOKKU_LIB_ROOT/services/postgres/{copy}-db");
-    let script = format!("[[ $1 != {copy} ]] || {{ mkdir \"{root}\" && touch \"{root}/LINKS\"; }}\n");
+    let script = format!("[[ $1 != {copy} ]] || {{ mkdir \"{root}\" && echo other >\"{root}/LINKS\"; }}\n");
     let hook = Hook::new(&format!("zz-faster-{copy}"), "post-create", &script);
     service.pgbackup("practice", &["--app", &copy]).fails(7, "already exists");
     drop(hook);
