@@ -199,7 +199,9 @@ fn a_backup_of_a_clock_that_was_ahead_is_not_later_than_the_live_database() {
     let id = service.create();
     let manifest = service.backup(&id).join("manifest.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replacen("started_at = 20", "started_at = 21", 1)).unwrap();
+    let ahead = text.replacen("started_at = \"20", "started_at = \"21", 1);
+    assert_ne!(ahead, text);
+    std::fs::write(&manifest, ahead).unwrap();
     service.sql("delete from cows");
     let seen = diff(&service, &[&id]);
     assert_eq!((&seen["then"]["backup"], &seen["now"]["backup"]), (&json!(id), &json!(null)));
