@@ -120,7 +120,7 @@ fn a_backup_that_fails_stops_the_deploy_unless_it_is_told_not_to() {
     assert_eq!(found[1]["apps"][0]["coming"]["commit"], json!(first));
 }
 
-/// One of pgbackup's triggers as dokku fires it in a deploy, on a server whose files are in `lib`.
+/// One of pgbackup's entrypoints as dokku calls it in a deploy, on a server whose files are in `lib`.
 fn hook(lib: &Path, name: &str, words: &[&str]) -> Command {
     let mut command = Command::new("sudo");
     command.args(["-u", "dokku", "env", "DOKKU_BUILD_ID=by-hand", "DOKKU_BUILD_SOURCE=config-redeploy"]);
@@ -201,21 +201,22 @@ fn hooks_of_one_deploy_that_run_side_by_side_make_one_backup() {
 }
 
 #[test]
-fn deploys_of_all_services_can_be_left_to_a_global_setting() {
+fn one_setting_is_for_the_deploys_of_all_apps() {
     let service = Service::new("global");
     let app = App::linked("global", &[&service]);
     app.deploy("One", &[("web", "1")]);
+    // A server of its own: the setting is for all that this one has.
     let lib = own_lib();
-    let settings = lib.path().join("config/pgbackup/settings.toml");
-    fs::create_dir_all(settings.parent().unwrap()).unwrap();
     fs::create_dir_all(lib.path().join("services/postgres")).unwrap();
     symlink(service.root(), lib.path().join("services/postgres").join(&service.name)).unwrap();
     dokku(&["postgres:stop", &service.name]).ok();
-    for (text, code) in [("", false), ("on-deploy = \"off\"\n", true)] {
-        fs::write(&settings, text).unwrap();
-        let ran = hook(lib.path(), "post-build", &["dockerfile", &app.name, "/tmp"]).output().unwrap();
-        assert_eq!(ran.status.success(), code, "{text}");
-    }
+    let run = |name: &str, words: &[&str]| {
+        Run::of(name.to_owned(), &hook(lib.path(), name, words).output().unwrap())
+    };
+    let build = ["dockerfile", &app.name, "/tmp"];
+    run("post-build", &build).fails_with("is not running");
+    run("subcommands/set", &["pgbackup:set", "--global", "on-deploy", "off"]).ok();
+    assert!(!run("post-build", &build).ok().stderr.contains("is not running"));
     // The same without a build: settings that cannot be backed up before are not deployed.
     dokku(&["config:set", &app.name, "COLOUR=brown"])
         .fails_with(&format!("dokku postgres:start {}", service.name));
