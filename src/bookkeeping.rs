@@ -36,6 +36,46 @@ pub struct Account {
     pub history: History,
 }
 
+/// What all books of a database say.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    pub read: Vec<Account>,
+    /// Of these nothing can be said, not even that nothing is in them.
+    pub unread: Vec<Unread>,
+}
+
+/// Books that are there and cannot be read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    pub books: Books,
+    pub why: String,
+}
+
+impl Accounts {
+    fn of(books: Vec<Books>, read: impl Fn(&Books) -> Result<History>) -> Self {
+        let mut accounts = Accounts::default();
+        for books in books {
+            match read(&books) {
+                Ok(history) => accounts.read.push(Account { books, history }),
+                Err(error) => accounts.unread.push(Unread { books, why: format!("{error:#}") }),
+            }
+        }
+        accounts
+    }
+
+    /// A sentence for each that cannot be read. `place`: where they are.
+    pub fn complaints(&self, place: &str) -> Vec<String> {
+        let complaint = |unread: &Unread| {
+            let Books { schema, table, tool, .. } = &unread.books;
+            let (tool, why) = (tool.name, &unread.why);
+            format!(
+                "the migrations of {tool} ({schema}.{table}) cannot be compared, as those {place} cannot be read: {why}"
+            )
+        };
+        self.unread.iter().map(complaint).collect()
+    }
+}
+
 impl Account {
     /// What a manifest says of it.
     pub fn record(&self) -> MigrationRecord {
@@ -94,14 +134,10 @@ pub fn find_on_server(server: &Server<'_>, database: &str) -> Result<Vec<Books>>
     Ok(rows.iter().filter_map(books).collect())
 }
 
-/// What the books in the dump of the backup in `folder` say. A table that cannot be read is left out: it is no reason
-/// to do without the rest.
-pub fn read_dump(toc: &Toc, folder: &Path) -> Vec<Account> {
-    let account = |books: Books| {
-        let history = read_data_file(toc, folder, &books).ok()?;
-        Some(Account { books, history })
-    };
-    find(toc).into_iter().filter_map(account).collect()
+/// What the books in the dump of the backup in `folder` say. One that cannot be read is no reason to do without the
+/// rest.
+pub fn read_dump(toc: &Toc, folder: &Path) -> Accounts {
+    Accounts::of(find(toc), |books| read_data_file(toc, folder, books))
 }
 
 fn read_data_file(toc: &Toc, folder: &Path, books: &Books) -> Result<History> {
@@ -140,16 +176,20 @@ fn decompress(dump: &Path, name: &str) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What the same books say in a server's database now.
-pub fn read_server(server: &Server<'_>, database: &str, books: &[Books]) -> Result<Vec<Account>> {
-    books.iter().map(|books| read_table(server, database, books)).collect()
+/// What `books` say in a server's database now.
+pub fn read_server(server: &Server<'_>, database: &str, books: Vec<Books>) -> Accounts {
+    Accounts::of(books, |books| read_table(server, database, books))
 }
 
-fn read_table(server: &Server<'_>, database: &str, books: &Books) -> Result<Account> {
+/// In the midst of an incident somebody may hold a lock, and nobody is to wait for this.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '3s';\n";
+
+fn read_table(server: &Server<'_>, database: &str, books: &Books) -> Result<History> {
     let columns: Vec<String> = books.columns.iter().map(|column| identifier(column)).collect();
     let (schema, table) = (identifier(&books.schema), identifier(&books.table));
-    let script = format!("copy (select {} from {schema}.{table}) to stdout;\n", columns.join(", "));
+    let columns = columns.join(", ");
+    let script = format!("{LOCK_TIMEOUT}copy (select {columns} from {schema}.{table}) to stdout;\n");
     let text = server.execute(database, &script)?;
     let rows: Vec<Vec<Option<String>>> = copy_text::rows(&text).collect();
-    Ok(Account { books: books.clone(), history: migrations::history(books.tool, &books.columns, &rows) })
+    Ok(migrations::history(books.tool, &books.columns, &rows))
 }

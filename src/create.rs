@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use chrono::TimeDelta;
 
 use crate::aftermath::{self, Run};
@@ -116,7 +116,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let mut manifest = describe(host, service, &server, &facts, options, &job)?;
     manifest.contents = contents(&fingerprint);
     manifest.migrations =
-        bookkeeping::read_dump(&dumped.toc, &pending.folder).iter().map(Account::record).collect();
+        bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
     manifest.apps = apps;
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
@@ -270,8 +270,7 @@ fn linked_apps(
 ) -> Result<Vec<AppRecord>> {
     let mut apps = Vec::new();
     for name in service.links()? {
-        let mut app =
-            deployed::running(host.dokku, &name).with_context(|| format!("the commit of app {name}"))?;
+        let mut app = deployed::running_as_known(host, &name);
         app.coming = coming.filter(|(deployed, _)| *deployed == name).map(|(_, code)| code.clone());
         apps.push(app);
     }

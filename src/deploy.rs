@@ -15,15 +15,17 @@ use serde::{Deserialize, Serialize};
 use crate::code::{Code, FROM_IMAGE};
 use crate::create::{CreateOptions, CreateReport, create_backup};
 use crate::deployed::{self, AppRecord, Deployed};
-use crate::dokku::{DeploySource, Service};
+use crate::dokku::DeploySource;
 use crate::environment::DeployEnvironment;
 use crate::error::{self, Failure};
 use crate::files;
 use crate::git::Repository;
 use crate::host::Host;
 use crate::layout;
+use crate::lock::AppLock;
 use crate::manifest::Pool;
 use crate::process;
+use crate::service_name::ServiceName;
 use crate::settings::OnDeploy;
 
 /// How long a deploy waits for another run that has the service.
@@ -59,8 +61,7 @@ pub enum Outcome {
 pub fn begin(host: &Host<'_>, app: &str, commit: &str) -> Result<()> {
     forget_old(host, app);
     let Some(key) = key(&host.dokku.environment().deploy) else { return Ok(()) };
-    let source = host.dokku.environment().deploy.source.as_deref();
-    let (source, origin) = match source {
+    let (source, origin) = match host.dokku.environment().deploy.began_with() {
         Some("git-hook") => (Some("git-push".to_owned()), None),
         Some("git:from-image") => (Some(FROM_IMAGE.to_owned()), host.dokku.source_image(app)?),
         _ => (None, None),
@@ -84,38 +85,53 @@ fn pushed<'a>(host: &'a Host<'_>, app: &str) -> Repository<'a> {
 /// `post-build`, and `post-container-create` in a deploy that had none: backs up every linked service that this deploy
 /// has not backed up yet. `tell` hears of each.
 pub fn back_up(host: &Host<'_>, app: &str, mut tell: impl FnMut(Outcome)) -> Result<()> {
-    let services = host.dokku.services_of_app(app)?;
+    let (services, broken) = host.dokku.services_of_app(app)?;
+    for error in broken {
+        host.progress.warn(&format!("{error:#}; if {app} is linked to it, there is no backup of it"));
+    }
     if services.is_empty() {
         return Ok(());
     }
+    let _turn = await_turn(host, app);
     let key = key(&host.dokku.environment().deploy);
     let known = key.as_ref().and_then(|key| read(host, app, key));
     let mut deploy =
         known.unwrap_or_else(|| Deploy { started_at: host.now, coming: Code::default(), done: Vec::new() });
-    let running = deployed::running(host.dokku, app)?;
+    let running = deployed::running_as_known(host, app);
     for service in services {
-        if deploy.done.contains(&service.name.to_string()) {
+        if deploy.done.contains(&service.to_string()) {
             continue;
         }
         if let Some(outcome) = back_up_one(host, &service, &running, &deploy.coming)? {
             tell(outcome);
         }
         // A service whose backup failed was warned of once; that is enough for one deploy.
-        deploy.done.push(service.name.to_string());
-        if let Some(key) = &key {
-            write(host, app, key, &deploy)?;
+        deploy.done.push(service.to_string());
+        // Without the note there is a backup too many.
+        if let Some(Err(error)) = key.as_ref().map(|key| write(host, app, key, &deploy)) {
+            host.progress.warn(&format!("pgbackup could not take note of this deploy: {error:#}"));
         }
     }
     Ok(())
 }
 
+/// dokku may make containers side by side: hooks that read the same note at once would all make a backup. Where there
+/// can be no lock, that is what they do.
+fn await_turn(host: &Host<'_>, app: &str) -> Option<AppLock> {
+    let layout = host.dokku.layout();
+    let taken = files::create_private_folders(&layout.app(app)).and_then(|()| {
+        AppLock::await_turn(&layout.deploy_lock(app), app, "a backup before a deploy", |_| host.check())
+    });
+    taken.map_err(|error| host.progress.warn(&format!("{error:#}"))).ok()
+}
+
 fn back_up_one(
     host: &Host<'_>,
-    service: &Service,
+    service: &ServiceName,
     running: &AppRecord,
     coming: &Code,
 ) -> Result<Option<Outcome>> {
-    let wanted = host.settings(service)?.on_deploy;
+    let wanted = host.settings_in(&host.dokku.layout().service(service))?.on_deploy;
     if wanted == OnDeploy::Off {
         return Ok(None);
     }
@@ -126,11 +142,12 @@ fn back_up_one(
         coming: coming.short().is_some().then(|| (running.name.clone(), coming.clone())),
         patience: PATIENCE,
     };
-    match create_backup(host, service, &options) {
+    let made = host.dokku.known_service(service).and_then(|service| create_backup(host, &service, &options));
+    match made {
         Ok(report) => Ok(Some(Outcome::Made(Box::new(report)))),
         Err(error) if is_interrupt(&error) => Err(error),
         Err(error) if wanted == OnDeploy::Warn => {
-            Ok(Some(Outcome::Warned { service: service.name.to_string(), error }))
+            Ok(Some(Outcome::Warned { service: service.to_string(), error }))
         }
         Err(error) => Err(stopped(service, &running.name, &error)),
     }
@@ -141,9 +158,8 @@ fn is_interrupt(error: &anyhow::Error) -> bool {
 }
 
 /// The failure that stops the deploy: the cause, its remedy, and the way around.
-fn stopped(service: &Service, app: &str, error: &anyhow::Error) -> anyhow::Error {
+fn stopped(name: &ServiceName, app: &str, error: &anyhow::Error) -> anyhow::Error {
     let cause = error::failure_in(error);
-    let name = &service.name;
     let remedy =
         cause.and_then(|cause| cause.hint.clone()).map_or_else(String::new, |hint| format!("{hint}\n"));
     let hint = format!(
@@ -189,7 +205,7 @@ pub fn finish(host: &Host<'_>, app: &str, image_tag: &str) -> Result<()> {
     if deploy.coming.commit.is_some() {
         let dokku_source = host.dokku.deploy_source(app)?;
         // A rebuild's code came the way that the running code had come.
-        let is_rebuild = host.dokku.environment().deploy.source.as_deref() == Some("ps:rebuild");
+        let is_rebuild = host.dokku.environment().deploy.began_with() == Some("ps:rebuild");
         let before = if is_rebuild {
             Code::of_deploy_source(&dokku_source.kind, &dokku_source.metadata)
         } else {
@@ -306,6 +322,13 @@ mod tests {
         assert!(is_net(&deploy, "app", "predeploy") && is_net(&deploy, "app", "release"));
         assert!(!is_net(&deploy, "app", "run") && !is_net(&deploy, "app", "postdeploy"));
         assert!(!is_net(&deploy, "service", "deploy"));
+    }
+
+    #[test]
+    fn an_older_dokku_tells_by_its_command_what_a_deploy_began_with() {
+        assert_eq!(environment("", "ps:rebuild").began_with(), Some("ps:rebuild"));
+        assert_eq!(environment("git-hook", "git-receive-pack").began_with(), Some("git-hook"));
+        assert_eq!(environment("", "").began_with(), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::code::Code;
 use crate::dokku::{DeploySource, Dokku};
 use crate::files;
 use crate::git::Repository;
+use crate::host::Host;
 
 /// A commit's subject can be long; nobody writes more than this.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -97,6 +98,14 @@ pub fn running(dokku: &Dokku, app: &str) -> Result<AppRecord> {
     Ok(AppRecord { name: app.to_owned(), code, ..record })
 }
 
+/// The same; what cannot be found out is not known then. A backup without a commit is worth more than none.
+pub fn running_as_known(host: &Host<'_>, app: &str) -> AppRecord {
+    running(host.dokku, app).unwrap_or_else(|error| {
+        host.progress.warn(&format!("which code {app} runs cannot be found out: {error:#}"));
+        AppRecord { name: app.to_owned(), ..AppRecord::default() }
+    })
+}
+
 fn by_dokku(dokku: &Dokku, app: &str, source: &DeploySource, head: Option<String>) -> AppRecord {
     let recorded = Code::of_deploy_source(&source.kind, &source.metadata);
     let contradicted = head.is_some() && head != recorded.commit;
@@ -123,6 +132,21 @@ impl AppRecord {
         };
         let doubt = if self.commit_is_certain { "" } else { "?" };
         format!("{}{doubt}", commit.get(..length).unwrap_or(commit))
+    }
+
+    /// `82eeec6 (Add the milk table)`, with a question mark behind the commit where nobody is certain.
+    pub fn described(&self) -> Option<String> {
+        if !self.is_doubtful() {
+            return self.code.described();
+        }
+        let short = self.short_commit(7);
+        let subject = self.code.subject.as_ref();
+        Some(subject.map_or_else(|| short.clone(), |subject| format!("{short} ({subject})")))
+    }
+
+    /// Whether it has a commit that nobody is certain of.
+    pub fn is_doubtful(&self) -> bool {
+        self.code.image().is_none() && self.code.commit.is_some() && !self.commit_is_certain
     }
 
     /// Whether both are known to be the same code.
@@ -161,6 +185,10 @@ mod tests {
         assert_eq!(app.short_commit(7), "unknown");
         app.code.commit = Some("82eeec6fe1b2c3d4e5f60718293a4b5c6d7e8f90".into());
         assert_eq!(app.short_commit(7), "82eeec6?");
+        app.code.subject = Some("Add users".into());
+        assert_eq!(app.described().unwrap(), "82eeec6? (Add users)");
+        let certain = AppRecord { commit_is_certain: true, ..app.clone() };
+        assert_eq!(certain.described().unwrap(), "82eeec6 (Add users)");
         assert!(app.is_same_code(&app.clone()));
         assert_eq!(crate::code::short("abc"), "abc");
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::bookkeeping::Account;
+use crate::bookkeeping::{Account, Accounts};
 use crate::fingerprint::{LargeObjects, SequenceValue};
 use crate::migrations::{self, Change};
 use crate::schema::{self, SchemaObject};
@@ -250,14 +250,23 @@ fn compare_sequences(then: &[SequenceValue], now: &[SequenceValue]) -> Vec<Seque
     now.iter().filter_map(change).collect()
 }
 
-/// What each tool's books say that happened. Books that only one side has are compared with empty ones.
-pub fn compare_migrations(then: &[Account], now: &[Account]) -> Vec<MigrationChange> {
+/// What each tool's books say that happened. Books that only one side has are compared with empty ones, and those that
+/// cannot be read on a side not at all.
+pub fn compare_migrations(then: &Accounts, now: &Accounts) -> Vec<MigrationChange> {
+    let is_unread = |(schema, table): &TableName| {
+        let mut unread = then.unread.iter().chain(&now.unread);
+        unread.any(|unread| unread.books.schema == *schema && unread.books.table == *table)
+    };
     let by_table = |accounts: &[Account]| -> BTreeMap<TableName, Account> {
         let key = |account: &Account| (account.books.schema.clone(), account.books.table.clone());
         accounts.iter().map(|account| (key(account), account.clone())).collect()
     };
-    let (then, now) = (by_table(then), by_table(now));
-    let change = |((schema, table), old, new): Pair<'_, TableName, Account>| {
+    let (then, now) = (by_table(&then.read), by_table(&now.read));
+    let change = |(name, old, new): Pair<'_, TableName, Account>| {
+        if is_unread(name) {
+            return None;
+        }
+        let (schema, table) = name;
         // A dump knows more of a table than a server was asked for.
         let any = old.or(new)?;
         let none = migrations::History {

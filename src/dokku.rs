@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
+use rustix::fs::Access;
 
 use crate::environment::Environment;
 use crate::error::Failure;
@@ -66,9 +67,13 @@ impl Service {
 
     /// The names of the apps it is linked to, one in each line of `LINKS`.
     pub fn links(&self) -> Result<Vec<String>> {
-        let text = small_file(&self.layout.root().join("LINKS"))?.unwrap_or_default();
-        Ok(text.lines().map(str::trim).filter(|name| is_app_name(name)).map(str::to_owned).collect())
+        links_in(&self.layout)
     }
+}
+
+fn links_in(layout: &ServiceLayout) -> Result<Vec<String>> {
+    let text = small_file(&layout.root().join("LINKS"))?.unwrap_or_default();
+    Ok(text.lines().map(str::trim).filter(|name| is_app_name(name)).map(str::to_owned).collect())
 }
 
 impl Dokku {
@@ -164,7 +169,9 @@ impl Dokku {
     fn is_answered(&self, trigger: &str) -> bool {
         let Some(plugins) = &self.environment.plugins else { return false };
         let Ok(entries) = std::fs::read_dir(plugins) else { return false };
-        entries.flatten().any(|entry| entry.file_name() != "20_events" && entry.path().join(trigger).exists())
+        let answers = |plugin: &Path| rustix::fs::access(plugin.join(trigger), Access::EXEC_OK).is_ok();
+        // As plugn does, which passes by what cannot be run.
+        entries.flatten().any(|entry| entry.file_name() != "20_events" && answers(&entry.path()))
     }
 
     /// What dokku wrote down at the end of the app's last deploy that succeeded. Not written at a `ps:rebuild`.
@@ -213,16 +220,20 @@ impl Dokku {
         is_app_name(app) && self.environment.dokku_root.join(app).is_dir()
     }
 
-    /// The services that `app` is linked to, by name. Whoever may deploy the app is not asked about them.
-    pub fn services_of_app(&self, app: &str) -> Result<Vec<Service>> {
-        let mut services = Vec::new();
+    /// The services that `app` is linked to, by name, and what is wrong with those whose links cannot be read. Whoever
+    /// may deploy the app is not asked about them.
+    pub fn services_of_app(&self, app: &str) -> Result<(Vec<ServiceName>, Vec<anyhow::Error>)> {
+        let (mut linked, mut broken) = (Vec::new(), Vec::new());
         for name in self.service_names()? {
-            let service = self.known_service(&name)?;
-            if service.links()?.iter().any(|link| link == app) {
-                services.push(service);
+            match links_in(&self.layout.service(&name)) {
+                Ok(links) if links.iter().any(|link| link == app) => linked.push(name),
+                Ok(_) => {}
+                Err(error) => {
+                    broken.push(error.context(format!("the links of service {name} cannot be read")));
+                }
             }
         }
-        Ok(services)
+        Ok((linked, broken))
     }
 
     /// Those of `apps` that this user may see.
@@ -232,10 +243,11 @@ impl Dokku {
     }
 }
 
-/// dokku's rule for app names (`plugins/common`, `IsValidAppName`), without dots at the start.
+/// Whether an app may be called so and its name be part of a path. dokku's own rule (`plugins/common`) has changed:
+/// older versions took nearly anything but capital letters and slashes, and such apps are still there.
 pub fn is_app_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
-    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && name.chars().all(allowed)
+    let forbidden = |c: char| c == '/' || c.is_control() || c.is_whitespace() || c.is_uppercase();
+    !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains(forbidden)
 }
 
 /// The first line of a small file, `None` when there is no file or nothing in it.
@@ -259,9 +271,13 @@ mod tests {
 
     #[test]
     fn app_names_cannot_leave_their_folder() {
-        for name in ["", "..", "../x", "-a", "a b", ".git", "A"] {
+        for name in
+            ["", ".", "..", "../x", "a/..", "-a", "--global", "a b", "a\u{a0}b", ".git", "A", "a\0", "a\n"]
+        {
             assert!(!is_app_name(name), "{name:?}");
         }
-        assert!(is_app_name("happycows-qa.2"));
+        for name in ["happycows-qa.2", "happy_cows", "cows+milk", "cows@home", "cows~2", "kühe"] {
+            assert!(is_app_name(name), "{name:?}");
+        }
     }
 }

@@ -50,6 +50,13 @@ pub struct DeployEnvironment {
     pub command: Option<String>,
 }
 
+impl DeployEnvironment {
+    /// What started the deploy, in words that both versions of dokku have: `git-hook`, `ps:rebuild`, `git:from-image`.
+    pub fn began_with(&self) -> Option<&str> {
+        self.source.as_deref().or(self.command.as_deref())
+    }
+}
+
 impl Environment {
     /// The access key of an S3 store that this command was given, as Amazon's tools read it.
     pub fn aws_credentials() -> Option<Credentials> {

@@ -22,7 +22,7 @@ const HOOK_VARIABLES: [&str; 6] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_QUARANTINE_PATH",
 ];
-/// Commits that a range is listed up to; behind that it is only counted.
+/// Commits that a range is listed up to; behind that, only those with files that are looked for.
 const LISTED: usize = 200;
 
 /// An app's repository.
@@ -52,7 +52,7 @@ pub struct Commit {
 /// The commits that lead from one to another, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Range {
-    /// The newest of them, at most 200.
+    /// The newest 200 of them, and of the others those that touch files that were looked for.
     pub commits: Vec<Commit>,
     pub count: usize,
 }
@@ -107,18 +107,18 @@ impl Repository<'_> {
         Some(CommitFacts { subject: subject.trim().to_owned(), authored_at })
     }
 
-    /// The commits that `to` has and `from` has not; `None` when one of them is not there.
-    pub fn range(&self, from: &str, to: &str) -> Option<Range> {
+    /// The commits that `to` has and `from` has not; `None` when one of them is not there. `looks_for` says which files
+    /// matter, however old their commits are.
+    pub fn range(&self, from: &str, to: &str, looks_for: impl Fn(&str) -> bool) -> Option<Range> {
         if !is_commit(from) || !is_commit(to) || !self.exists() {
             return None;
         }
         let range = format!("{from}..{to}");
         let count = self.ask(&["rev-list", "--count", &range, "--"])?.trim().parse().ok()?;
-        let listed = format!("--max-count={LISTED}");
         // Paths as they are, one in each line; a commit begins with a NUL. A merge names no files: its commits do.
         let log = ["-c", "core.quotePath=false", "log", "--no-show-signature", "--no-renames", "--name-only"];
-        let log = [&log[..], &["--format=%x00%H %s", &listed, &range, "--"]].concat();
-        Some(Range { commits: parse_log(&self.ask(&log)?), count })
+        let log = [&log[..], &["--format=%x00%H %s", &range, "--"]].concat();
+        Some(Range { commits: parse_log(&self.ask(&log)?, looks_for), count })
     }
 
     /// Makes a new branch `branch` of this empty repository stand at `commit` of `source`.
@@ -148,12 +148,32 @@ impl Repository<'_> {
     }
 }
 
-fn parse_log(text: &str) -> Vec<Commit> {
-    let commit = |part: &str| {
+fn parse_log(text: &str, looks_for: impl Fn(&str) -> bool) -> Vec<Commit> {
+    let commit = |(number, part): (usize, &str)| {
         let mut lines = part.lines();
         let (id, subject) = lines.next()?.split_once(' ')?;
-        let files = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        Some(Commit { id: id.to_owned(), subject: subject.to_owned(), files })
+        let is_listed = number < LISTED;
+        let is_kept = |file: &&str| !file.is_empty() && (is_listed || looks_for(file));
+        let files: Vec<String> = lines.filter(is_kept).map(str::to_owned).collect();
+        let commit = Commit { id: id.to_owned(), subject: subject.to_owned(), files };
+        (is_listed || !commit.files.is_empty()).then_some(commit)
     };
-    text.split('\0').filter_map(commit).collect()
+    // Nothing is before the first commit's NUL.
+    text.split('\0').skip(1).enumerate().filter_map(commit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_commit_is_kept_for_the_files_that_are_looked_for() {
+        let part = |number| format!("\0{number:040} Step {number}\n\nweb/{number}\nmigrations/{number}\n\n");
+        let log = (0..LISTED + 3).map(part).collect::<Vec<_>>().concat();
+        let found = parse_log(&log, |file| file == "migrations/201");
+        assert_eq!(found.len(), LISTED + 1);
+        assert_eq!(found[0].files, ["web/0", "migrations/0"]);
+        assert_eq!((found[LISTED].subject.as_str(), found[LISTED].files.len()), ("Step 201", 1));
+        assert!(parse_log("", |_| true).is_empty());
+    }
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::backup_id::BackupId;
 use crate::docker::Docker;
 use crate::dokku::{Dokku, Service};
+use crate::layout::ServiceLayout;
 use crate::lock::ServiceLock;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -71,7 +72,12 @@ impl Host<'_> {
     }
 
     pub fn settings(&self, service: &Service) -> Result<Settings> {
-        Settings::load(self.dokku.layout(), &service.layout, self.dokku.environment().cores)
+        self.settings_in(&service.layout)
+    }
+
+    /// Those of a service that need not be readable otherwise.
+    pub fn settings_in(&self, layout: &ServiceLayout) -> Result<Settings> {
+        Settings::load(self.dokku.layout(), layout, self.dokku.environment().cores)
     }
 }
 

@@ -17,7 +17,9 @@
 //! $DOKKU_LIB_ROOT/data/pgbackup/
 //!     apps/<app>/deployed.toml                     which code the app runs
 //!     apps/<app>/deploy-<key>.toml                 a deploy that is going on
+//!     apps/<app>/lock                              held by the one hook of a deploy that backs up
 //!     practice/<app>.toml                          what a practice run has made
+//!     practice/<app>.lock                          held by the practice run that makes or removes it
 //!     destroyed/<service>-<time>/pgbackup/         what a destroyed service had in its folder pgbackup/
 //! ```
 
@@ -103,6 +105,10 @@ impl Layout {
         self.app(app).join(format!("{DEPLOY_PREFIX}{key}.toml"))
     }
 
+    pub fn deploy_lock(&self, app: &str) -> PathBuf {
+        self.app(app).join("lock")
+    }
+
     /// Where each practice run writes down what it makes.
     pub fn practices(&self) -> PathBuf {
         self.lib_root.join("data/pgbackup/practice")
@@ -110,6 +116,10 @@ impl Layout {
 
     pub fn practice(&self, app: &str) -> PathBuf {
         self.practices().join(format!("{app}.toml"))
+    }
+
+    pub fn practice_lock(&self, app: &str) -> PathBuf {
+        self.practices().join(format!("{app}.lock"))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Locks: one writer for each service, and readers of a backup that keep it from being deleted.
+//! Locks: one writer for each service, one deploy and one practice run for each app, and readers of a backup that keep it
+//! from being deleted.
 //!
 //! `flock(2)` on files that are never renamed or removed while held; the kernel frees them when the process dies.
 
@@ -32,37 +33,72 @@ impl ServiceLock {
         service: &ServiceName,
         purpose: &str,
         patience: Duration,
-        mut wait: impl FnMut(&anyhow::Error) -> Result<()>,
+        wait: impl FnMut(&anyhow::Error) -> Result<()>,
     ) -> Result<Self> {
-        let started = Instant::now();
-        loop {
-            match Self::take(path, service, purpose) {
-                Err(error) if started.elapsed() < patience && is_busy(&error) => wait(&error)?,
-                ended => return ended,
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+        patiently(patience, wait, || Self::take(path, service, purpose))
     }
 
     /// Takes the lock at once or fails with [`crate::error::Kind::Busy`], naming the holder. `purpose` is what the
     /// holder is doing, for the next one who asks.
     pub fn take(path: &Path, service: &ServiceName, purpose: &str) -> Result<Self> {
-        let mut file = files::open_lock_file(path)?;
-        if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
-            let mut holder = String::new();
-            let _ = (&mut file).take(200).read_to_string(&mut holder);
-            let holder = holder.trim();
-            let holder = if holder.is_empty() { "another run" } else { holder };
-            return Err(Failure::busy(format!("{service} is busy: {holder} has it"))
-                .hint("wait for that run to end, then type the same command again")
-                .into());
+        Ok(ServiceLock { _file: take_file(path, service.as_str(), purpose)? })
+    }
+}
+
+/// Held for an app: by the one hook of its deploys that backs up, or by the one practice run that makes or removes it.
+#[derive(Debug)]
+pub struct AppLock {
+    _file: File,
+}
+
+impl AppLock {
+    /// As [`ServiceLock::take`].
+    pub fn take(path: &Path, app: &str, purpose: &str) -> Result<Self> {
+        Ok(AppLock { _file: take_file(path, app, purpose)? })
+    }
+
+    /// As [`ServiceLock::await_turn`], however long it takes.
+    pub fn await_turn(
+        path: &Path,
+        app: &str,
+        purpose: &str,
+        wait: impl FnMut(&anyhow::Error) -> Result<()>,
+    ) -> Result<Self> {
+        patiently(Duration::MAX, wait, || Self::take(path, app, purpose))
+    }
+}
+
+fn take_file(path: &Path, name: &str, purpose: &str) -> Result<File> {
+    let mut file = files::open_lock_file(path)?;
+    if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+        let mut holder = String::new();
+        let _ = (&mut file).take(200).read_to_string(&mut holder);
+        let holder = holder.trim();
+        let holder = if holder.is_empty() { "another run" } else { holder };
+        return Err(Failure::busy(format!("{name} is busy: {holder} has it"))
+            .hint("wait for that run to end, then type the same command again")
+            .into());
+    }
+    let note = format!("{purpose} (process {})\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(note.as_bytes()))
+        .with_context(|| format!("cannot write the lock {}", path.display()))?;
+    Ok(file)
+}
+
+fn patiently<T>(
+    patience: Duration,
+    mut wait: impl FnMut(&anyhow::Error) -> Result<()>,
+    take: impl Fn() -> Result<T>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        match take() {
+            Err(error) if started.elapsed() < patience && is_busy(&error) => wait(&error)?,
+            ended => return ended,
         }
-        let note = format!("{purpose} (process {})\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(note.as_bytes()))
-            .with_context(|| format!("cannot write the lock {}", path.display()))?;
-        Ok(ServiceLock { _file: file })
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

@@ -277,7 +277,9 @@ pub fn explain(stderr: &str) -> Option<String> {
         let name = line.split('"').nth(1).unwrap_or("?");
         return Some(format!("the image lacks the extension {name} that the database uses"));
     }
-    if find("canceling statement due to statement timeout").is_some() && stderr.contains("LOCK TABLE") {
+    let gave_up =
+        find("canceling statement due to statement timeout").is_some() && stderr.contains("LOCK TABLE");
+    if gave_up || find("canceling statement due to lock timeout").is_some() {
         return Some(
             "a table is locked by another session; see who: select * from pg_stat_activity".to_owned(),
         );

@@ -1,7 +1,6 @@
 //! A practice run: a fresh app and a fresh service with the backup's data, and the code at exactly the backup's commit.
 //! Production is only read. What is made is written down first, so that it can be removed whatever happens.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,7 +15,9 @@ use crate::dokku::{Dokku, Service, is_app_name};
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
+use crate::lock::AppLock;
 use crate::restore::{self, RestoreOptions, RestoreReport};
+use crate::server::Server;
 use crate::service_name::ServiceName;
 use crate::settings::{self, Key};
 
@@ -75,6 +76,9 @@ pub struct Made {
     /// dokku's property `created-at` of the app: another app of that name has another one.
     #[serde(default)]
     pub app_created_at: Option<String>,
+    /// Of the service's folder ([`files::identity`]): another service of that name has another one.
+    #[serde(default)]
+    pub service_identity: Option<String>,
 }
 
 /// Looks at everything and changes nothing.
@@ -135,14 +139,18 @@ fn source_app(host: &Host<'_>, backup: &Backup, wanted: Option<&str>) -> Result<
 }
 
 fn refuse_what_exists(host: &Host<'_>, app: &str, service: &ServiceName) -> Result<()> {
+    let earlier = read(host, app)?;
     let taken = if host.dokku.app_exists(app) {
         format!("app {app} exists already")
-    } else if host.dokku.layout().service(service).root().exists() {
+    } else if service_exists(host, service) {
         format!("service {service} exists already")
+    } else if let Some(left) = earlier.as_ref().filter(|made| service_exists(host, &made.service)) {
+        // Its note is about to be replaced, and without the note nobody would remove it.
+        format!("service {} is left from a practice run with the same app", left.service)
     } else {
         return Ok(());
     };
-    let hint = if host.dokku.layout().practice(app).exists() {
+    let hint = if earlier.is_some() {
         format!(
             "if it is from an earlier practice run, remove it with: dokku pgbackup:practice --cleanup {app}"
         )
@@ -150,6 +158,10 @@ fn refuse_what_exists(host: &Host<'_>, app: &str, service: &ServiceName) -> Resu
         "a practice run makes its own; choose another name".to_owned()
     };
     Err(Failure::refused(taken).hint(hint).into())
+}
+
+fn service_exists(host: &Host<'_>, service: &ServiceName) -> bool {
+    host.dokku.layout().service(service).root().exists()
 }
 
 /// `registry:5000/postgres:17.6` → `registry:5000/postgres`, `17.6`.
@@ -200,7 +212,7 @@ pub fn run(host: &Host<'_>, plan: PracticePlan, jobs: Option<usize>) -> Result<P
     host.check()?;
     host.progress
         .step(&format!("Making the service {} ({}:{})", plan.service, plan.image, plan.image_version));
-    host.dokku.create_service(&plan.service, &plan.image, &plan.image_version)?;
+    making.make_service(&plan)?;
     host.check()?;
     host.dokku.link_service(&plan.service, &plan.app)?;
     let target = host.dokku.known_service(&plan.service)?;
@@ -249,15 +261,30 @@ fn put_code(host: &Host<'_>, plan: &PracticePlan) -> Result<()> {
     repository.point_head_at(&branch)
 }
 
-/// What is being made. Dropped before it is kept, all of it is removed.
+/// What is being made. Dropped before it is kept, all that this run has made is removed.
 struct Making<'a, 'b> {
     host: &'a Host<'b>,
     made: Made,
+    has_made: Parts,
     wanted: bool,
+    _lock: AppLock,
 }
+
+/// Which of the two things that a note names are meant.
+#[derive(Debug, Clone, Copy, Default)]
+struct Parts {
+    app: bool,
+    service: bool,
+}
+
+const BOTH: Parts = Parts { app: true, service: true };
 
 impl<'a, 'b> Making<'a, 'b> {
     fn begin(host: &'a Host<'b>, plan: &PracticePlan) -> Result<Self> {
+        files::create_private_folders(&host.dokku.layout().practices())?;
+        let lock = lock(host, &plan.app)?;
+        // The plan was made without the lock.
+        refuse_what_exists(host, &plan.app, &plan.service)?;
         let made = Made {
             app: plan.app.clone(),
             service: plan.service.clone(),
@@ -265,19 +292,46 @@ impl<'a, 'b> Making<'a, 'b> {
             backup: plan.backup.id.to_string(),
             at: host.now,
             app_created_at: None,
+            service_identity: None,
         };
         write(host, &made)?;
-        Ok(Making { host, made, wanted: false })
+        Ok(Making { host, made, has_made: Parts::default(), wanted: false, _lock: lock })
     }
 
+    /// What a creation that fails leaves may be somebody else's, who was faster: it is not removed.
     fn make_app(&mut self) -> Result<()> {
         Dokku::create_app(&self.made.app)?;
+        self.has_made.app = true;
         self.made.app_created_at = self.host.dokku.app_created_at(&self.made.app)?;
+        write(self.host, &self.made)
+    }
+
+    /// The same.
+    fn make_service(&mut self, plan: &PracticePlan) -> Result<()> {
+        let dokku = self.host.dokku;
+        dokku.create_service(&plan.service, &plan.image, &plan.image_version)?;
+        self.has_made.service = true;
+        // Not every file system knows when a folder was made.
+        self.made.service_identity = files::identity(dokku.layout().service(&plan.service).root()).ok();
         write(self.host, &self.made)
     }
 
     fn keep(mut self) {
         self.wanted = true;
+    }
+
+    /// Names what was not made and is there all the same, which a creation that failed may have left.
+    fn tell_what_stays(&self) {
+        let Made { app, service, .. } = &self.made;
+        let stays = |what: &str, command: String| {
+            self.host.progress.warn(&format!("{what} is there and was left alone; to remove it: {command}"));
+        };
+        if !self.has_made.app && self.host.dokku.app_exists(app) {
+            stays(&format!("app {app}"), format!("dokku apps:destroy {app}"));
+        }
+        if !self.has_made.service && service_exists(self.host, service) {
+            stays(&format!("service {service}"), format!("dokku postgres:destroy {service}"));
+        }
     }
 }
 
@@ -287,46 +341,85 @@ impl Drop for Making<'_, '_> {
             return;
         }
         self.host.progress.step("Removing what was made for the practice run");
-        if let Err(error) = remove(self.host, &self.made) {
+        if let Err(error) = remove_parts(self.host, &self.made, self.has_made) {
             self.host.progress.warn(&format!(
                 "{error:#}; try again with: dokku pgbackup:practice --cleanup {}",
                 self.made.app
             ));
         }
+        self.tell_what_stays();
     }
 }
 
+fn lock(host: &Host<'_>, app: &str) -> Result<AppLock> {
+    AppLock::take(&host.dokku.layout().practice_lock(app), app, "pgbackup:practice")
+}
+
 fn write(host: &Host<'_>, made: &Made) -> Result<()> {
-    files::create_private_folders(&host.dokku.layout().practices())?;
     files::write_atomic(&host.dokku.layout().practice(&made.app), toml::to_string(made)?.as_bytes())
 }
 
-/// What a practice run made under the name of `app`; refuses anything that is not its work.
-pub fn find(host: &Host<'_>, app: &str) -> Result<Made> {
-    let path: PathBuf = host.dokku.layout().practice(app);
-    if !is_app_name(app) || !path.exists() {
-        return Err(Failure::not_found(format!("{app} was not made by a practice run"))
-            .hint("only what pgbackup:practice made is removed; for all else: dokku apps:destroy <app>")
-            .into());
+fn read(host: &Host<'_>, app: &str) -> Result<Option<Made>> {
+    let path = host.dokku.layout().practice(app);
+    if !path.exists() {
+        return Ok(None);
     }
     let bytes = files::read_bounded(&path, MAX_SIZE)?;
     let broken = |why: String| Failure::failed(format!("{} cannot be read: {why}", path.display()));
     let text = std::str::from_utf8(&bytes).map_err(|error| broken(error.to_string()))?;
-    let made: Made = toml::from_str(text).map_err(|error| broken(error.message().to_owned()))?;
-    refuse_what_is_not_ours(host, &made)?;
-    Ok(made)
+    Ok(Some(toml::from_str(text).map_err(|error| broken(error.message().to_owned()))?))
 }
 
-fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made) -> Result<()> {
+/// What a practice run made, with the lock that keeps it from being made anew meanwhile.
+#[derive(Debug)]
+pub struct Found {
+    pub made: Made,
+    _lock: AppLock,
+}
+
+/// What a practice run made under the name of `app`; refuses anything that is not its work. What the user may not use
+/// is not there, in the same words.
+pub fn find(host: &Host<'_>, app: &str) -> Result<Found> {
+    let permitted = || -> Result<Made> {
+        let made = if is_app_name(app) { read(host, app)? } else { None };
+        match made {
+            Some(made) if may_use(host, &made)? => Ok(made),
+            _ => Err(Failure::not_found(format!("{app} was not made by a practice run"))
+                .hint("only what pgbackup:practice made is removed; for all else: dokku apps:destroy <app>")
+                .into()),
+        }
+    };
+    permitted()?;
+    let lock = lock(host, app)?;
+    let made = permitted()?;
+    refuse_what_is_not_ours(host, &made, BOTH)?;
+    Ok(Found { made, _lock: lock })
+}
+
+fn may_use(host: &Host<'_>, made: &Made) -> Result<bool> {
+    let apps = host.dokku.visible_apps(std::slice::from_ref(&made.app))?;
+    let services = host.dokku.allowed_services(std::slice::from_ref(&made.service))?;
+    Ok(!apps.is_empty() && !services.is_empty())
+}
+
+fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made, parts: Parts) -> Result<()> {
     let refuse = |why: String| Err(Failure::refused(why).hint("nothing was removed").into());
-    if host.dokku.app_exists(&made.app)
-        && made.app_created_at.is_some()
-        && host.dokku.app_created_at(&made.app)? != made.app_created_at
-    {
-        return refuse(format!("app {} is not the one that the practice run made", made.app));
+    if parts.app && host.dokku.app_exists(&made.app) {
+        // dokku forgets when it made an app first and removes the app last, so the time of ours may be gone already.
+        let now = host.dokku.app_created_at(&made.app)?;
+        if now.is_some() && made.app_created_at.is_some() && now != made.app_created_at {
+            return refuse(format!("app {} is not the one that the practice run made", made.app));
+        }
     }
-    if host.dokku.layout().service(&made.service).root().exists() {
+    if parts.service && service_exists(host, &made.service) {
         let service = host.dokku.known_service(&made.service)?;
+        let is_another = match &made.service_identity {
+            Some(identity) => files::identity(service.layout.root())? != *identity,
+            None => false,
+        };
+        if is_another {
+            return refuse(format!("service {} is not the one that the practice run made", made.service));
+        }
         let others: Vec<String> = service.links()?.into_iter().filter(|app| *app != made.app).collect();
         if !others.is_empty() {
             return refuse(format!("service {} is linked to {}, too", made.service, others.join(", ")));
@@ -335,20 +428,35 @@ fn refuse_what_is_not_ours(host: &Host<'_>, made: &Made) -> Result<()> {
     Ok(())
 }
 
-/// Removes what a practice run made: the app first, since a linked service cannot be destroyed.
-pub fn remove(host: &Host<'_>, made: &Made) -> Result<()> {
-    refuse_what_is_not_ours(host, made)?;
-    if host.dokku.app_exists(&made.app) {
-        Dokku::destroy_app(&made.app)?;
+/// Removes what a practice run made.
+pub fn remove(host: &Host<'_>, found: &Found) -> Result<()> {
+    remove_parts(host, &found.made, BOTH)
+}
+
+/// The app goes first, since a linked service cannot be destroyed. Other plugins have a say in both, and what one of
+/// them is busy with is over soon.
+fn remove_parts(host: &Host<'_>, made: &Made, parts: Parts) -> Result<()> {
+    refuse_what_is_not_ours(host, made, parts)?;
+    if parts.app {
+        Server::patiently(|| {
+            if host.dokku.app_exists(&made.app) { Dokku::destroy_app(&made.app) } else { Ok(()) }
+        })?;
     }
-    if host.dokku.layout().service(&made.service).root().exists() {
-        // Its backups are copies of copies: nothing to keep when it is destroyed.
-        files::remove_tree(&host.dokku.known_service(&made.service)?.layout.backups())?;
-        let own = host.dokku.known_service(&made.service)?.layout;
-        settings::set(&own.settings(), Key::find("final-backup")?, Some("off"))?;
-        host.dokku.destroy_service(&made.service)?;
+    if parts.service {
+        Server::patiently(|| remove_service(host, &made.service))?;
     }
     files::remove_tree(&host.dokku.layout().practice(&made.app))
+}
+
+fn remove_service(host: &Host<'_>, name: &ServiceName) -> Result<()> {
+    if !service_exists(host, name) {
+        return Ok(());
+    }
+    let own = host.dokku.layout().service(name);
+    // Its backups are copies of copies: nothing to keep when it is destroyed.
+    files::remove_tree(&own.backups())?;
+    settings::set(&own.settings(), Key::find("final-backup")?, Some("off"))?;
+    host.dokku.destroy_service(name)
 }
 
 #[cfg(test)]

@@ -64,6 +64,19 @@ pub struct RestorePlan {
     pub code: CodeReport,
 }
 
+impl RestorePlan {
+    pub fn all_warnings(&self) -> Vec<&str> {
+        self.warnings.iter().chain(&self.code.warnings).map(String::as_str).collect()
+    }
+
+    /// Apps that are stopped for the restore and not started afterwards: they would run other code than the data
+    /// belongs to, beginning with its migrations.
+    pub fn stay_stopped(&self) -> Vec<&str> {
+        let is_unfit = |app: &&str| self.code.apps.iter().any(|mismatch| mismatch.change.name == **app);
+        self.apps.iter().map(String::as_str).filter(|_| self.stop_apps).filter(is_unfit).collect()
+    }
+}
+
 /// What was done.
 #[derive(Debug)]
 pub struct RestoreReport {
@@ -73,6 +86,8 @@ pub struct RestoreReport {
     pub created_roles: Vec<String>,
     pub duration: Duration,
     pub swap_duration: Duration,
+    /// Apps that ran before and do not now.
+    pub left_stopped: Vec<String>,
 }
 
 /// Looks at everything that a restore needs, changes nothing, and says what it would do or why it cannot be.
@@ -86,9 +101,8 @@ pub fn plan_restore(
     let server = Server::of(host, target)?;
     let found = Target::look(&server, &target.database)?;
     let mut plan = decide(host, target, backup, options, &found)?;
-    if found.exists {
-        plan.code = code::look(host, &server, target, &plan.backup, &plan.apps)?;
-    }
+    let live = found.exists.then_some(&server);
+    plan.code = code::look(host, live, target, &plan.backup, &plan.apps)?;
     Ok(plan)
 }
 
@@ -219,7 +233,8 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
     let code = plan.code;
     let plan = RestorePlan { code, ..decide(host, service, plan.backup, options, &found)? };
     let toc = manifest::read_toc(&plan.backup.folder)?;
-    let _stopped = if plan.stop_apps { Some(StoppedApps::stop(host, &plan.apps)?) } else { None };
+    let apps = if plan.stop_apps { plan.apps.as_slice() } else { &[] };
+    let mut stopped = StoppedApps::stop(host, apps)?;
 
     let created_roles = create_roles(&server, &plan.backup.folder, &found.facts)?;
     let version = found.facts.version_num;
@@ -249,6 +264,7 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
     found.swap_in(&server, &service.database, &plan.restoring, &plan.previous)?;
     let swap_duration = swapping.elapsed();
     scratch.keep();
+    let left_stopped = stopped.leave(&plan.stay_stopped());
     if let Err(error) = found.finish(&server, &service.database, &plan.backup.manifest, &toc) {
         host.progress.warn(&format!("the data is back, but not all settings of the database: {error}"));
     }
@@ -259,6 +275,7 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
         created_roles,
         duration: started.elapsed(),
         swap_duration,
+        left_stopped,
         plan,
     })
 }
@@ -311,6 +328,14 @@ impl<'a, 'b> StoppedApps<'a, 'b> {
             Dokku::stop_app(app)?;
         }
         Ok(stopped)
+    }
+
+    /// Does not start these; the names of those that were stopped here.
+    fn leave(&mut self, apps: &[&str]) -> Vec<String> {
+        let names = std::mem::take(&mut self.names);
+        let (left, started) = names.into_iter().partition(|name| apps.contains(&name.as_str()));
+        self.names = started;
+        left
     }
 }
 

@@ -119,7 +119,7 @@ pub struct RestoreArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Stop the linked apps first and start them afterwards
+    /// Stop the linked apps first and start those afterwards whose code fits the backup
     #[arg(long)]
     pub stop_apps: bool,
     /// Parallel jobs [default: the processors, at most 4]

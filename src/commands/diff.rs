@@ -36,13 +36,21 @@ pub fn run(app: &App<'_>, args: &DiffArgs) -> Result<()> {
         host.progress.step(&format!("{what} of {} as it is now", service.name));
         Side::of_live(&host, &service, &then, args.fast)?
     };
-    // The older one is the one that a restore would go back to, in whatever order they were named.
-    let (then, now) = if now.at < then.at { (now, then) } else { (then, now) };
+    // The older one is the one that a restore would go back to, in whatever order they were named. The live database is
+    // later than any backup, also than one of a clock that was ahead.
+    let is_turned = now.backup.is_some() && now.at < then.at;
+    let (then, now) = if is_turned { (now, then) } else { (then, now) };
+    for side in [&then, &now] {
+        let place =
+            side.backup.as_ref().map_or("of the live database".to_owned(), |one| format!("of {}", one.id));
+        side.migrations.complaints(&place).iter().for_each(|complaint| host.progress.warn(complaint));
+    }
     let diff = diff::compare(&then, &now);
     let visible: Vec<String> = app.dokku.visible_apps(&app_names(&then, &now))?;
     let may_see = |change: &AppChange| visible.contains(&change.name);
     let apps = code::compare(&app.dokku, &then.apps, &now.apps).into_iter().filter(may_see).collect();
-    let tools = then.migrations.iter().chain(&now.migrations).map(|account| account.books.tool).collect();
+    let accounts = then.migrations.read.iter().chain(&now.migrations.read);
+    let tools = accounts.map(|account| account.books.tool).collect();
     let outcome = Outcome { fast: args.fast && now.backup.is_none(), then, now, diff, apps, tools };
     if args.format == Format::Json {
         return app.ui.json(&json::view(&service, &outcome));

@@ -67,11 +67,11 @@ pub fn run(app: &App<'_>, args: &PracticeArgs) -> Result<()> {
 
 fn cleanup(app: &App<'_>, name: &str) -> Result<()> {
     let host = app.host();
-    let made = practice::find(&host, name)?;
-    let Made { app: made_app, service, .. } = &made;
+    let found = practice::find(&host, name)?;
+    let Made { app: made_app, service, .. } = &found.made;
     let warning = format!("App {made_app} and service {service} of a practice run are going to be destroyed");
     app.ui.confirm(&warning, made_app, app.docker.interrupt())?;
-    practice::remove(&host, &made)?;
+    practice::remove(&host, &found)?;
     app.ui.heading(&format!("Removed the app {made_app} and the service {service}"));
     Ok(())
 }

@@ -31,7 +31,7 @@ struct Plan<'a> {
     dropped_databases: &'a [String],
     apps_disconnected: &'a [String],
     stop_apps: bool,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
     code: Vec<MismatchView<'a>>,
     migrations_since: &'a [MigrationChange],
     dry_run: bool,
@@ -46,6 +46,7 @@ struct Outcome<'a> {
     created_roles: &'a [String],
     duration_seconds: f64,
     swap_seconds: f64,
+    left_stopped: &'a [String],
 }
 
 /// An app that runs other code than the backup belongs to.
@@ -142,7 +143,7 @@ fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a
         dropped_databases: &plan.dropped,
         apps_disconnected: &plan.apps,
         stop_apps: plan.stop_apps,
-        warnings: &plan.warnings,
+        warnings: plan.all_warnings(),
         code: plan.code.apps.iter().map(MismatchView::of).collect(),
         migrations_since: &plan.code.migrations,
         dry_run: report.is_none(),
@@ -152,6 +153,7 @@ fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a
             created_roles: &report.created_roles,
             duration_seconds: report.duration.as_secs_f64(),
             swap_seconds: report.swap_duration.as_secs_f64(),
+            left_stopped: &report.left_stopped,
         }),
     }
 }

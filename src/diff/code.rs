@@ -40,8 +40,11 @@ fn change(dokku: &Dokku, name: &str, then: Option<AppRecord>, now: Option<AppRec
     let (mut came, mut went) = (None, None);
     if let (false, Some(old), Some(new)) = (is_same, commit(&then), commit(&now)) {
         let repository = dokku.repository(name);
-        came = repository.range(&old, &new);
-        went = repository.range(&new, &old).filter(|range| range.count > 0);
+        let range = |from: &str, to: &str| {
+            repository.range(from, to, |path| migrations::is_migration_file(&[], path))
+        };
+        came = range(&old, &new);
+        went = range(&new, &old).filter(|range| range.count > 0);
     }
     AppChange { name: name.to_owned(), then, now, is_same, came, went }
 }

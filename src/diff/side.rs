@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 
-use crate::bookkeeping::{self, Account};
+use crate::bookkeeping::{self, Accounts};
 use crate::catalog::Backup;
 use crate::deployed::{self, AppRecord};
 use crate::dokku::Service;
@@ -31,7 +31,7 @@ pub struct Side {
     /// Empty where the content was not looked at.
     pub sequences: Vec<SequenceValue>,
     pub large_objects: Option<LargeObjects>,
-    pub migrations: Vec<Account>,
+    pub migrations: Accounts,
     pub apps: Vec<AppRecord>,
     /// How `hash` was made; hashes of different methods cannot be compared.
     pub method: u32,
@@ -71,7 +71,7 @@ impl Side {
             tables: fingerprint.tables.into_iter().map(state).collect(),
             sequences: fingerprint.sequences,
             large_objects: Some(fingerprint.large_objects),
-            migrations: Vec::new(),
+            migrations: Accounts::default(),
             apps: Vec::new(),
             method: fingerprint.method,
         }
@@ -109,8 +109,8 @@ impl Side {
             Self::of_dump(dumped.toc, fingerprint, None)
         };
         side.at = host.now;
-        side.migrations =
-            bookkeeping::read_server(&server, &service.database, &bookkeeping::find(&side.toc))?;
+        let books = bookkeeping::find(&side.toc);
+        side.migrations = bookkeeping::read_server(&server, &service.database, books);
         side.apps = running_apps(host, service)?;
         Ok(side)
     }

@@ -23,6 +23,8 @@ pub struct CodeReport {
     pub apps: Vec<Mismatch>,
     /// What the live database's migrations are ahead of the backup's, or behind.
     pub migrations: Vec<MigrationChange>,
+    /// What could not be found out. A restore goes on without it.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,45 +39,65 @@ pub struct Mismatch {
 pub struct Remedy {
     pub command: String,
     /// What to know about it.
-    pub note: Option<&'static str>,
+    pub notes: Vec<&'static str>,
 }
 
-/// Compares what runs now with what the backup was made beside. `apps`: those that the user may see.
+/// Compares what runs now with what the backup was made beside. `server`: where there is a live database. `apps`: those
+/// that the user may see. The data must come back also where some of this cannot be found out.
 pub fn look(
     host: &Host<'_>,
-    server: &Server<'_>,
+    server: Option<&Server<'_>>,
     target: &Service,
     backup: &Backup,
     apps: &[String],
 ) -> Result<CodeReport> {
-    let toc = manifest::read_toc(&backup.folder)?;
-    let then = bookkeeping::read_dump(&toc, &backup.folder);
-    let books = bookkeeping::find_on_server(server, &target.database)?;
-    let now = bookkeeping::read_server(server, &target.database, &books)?;
-    Ok(CodeReport {
-        apps: mismatches(host.dokku, backup, apps)?,
-        migrations: compare_migrations(&then, &now),
-    })
-}
-
-fn mismatches(dokku: &Dokku, backup: &Backup, apps: &[String]) -> Result<Vec<Mismatch>> {
-    let mut found = Vec::new();
-    for name in apps {
-        let Some(then) = record_for(&backup.manifest.apps, name) else { continue };
-        let now = crate::deployed::running(dokku, name)?;
-        let known = then.code.short().is_some() && now.code.short().is_some();
-        let changes = code_diff::compare(dokku, std::slice::from_ref(&then), &[now]);
-        for change in changes.into_iter().filter(|change| known && !change.is_same) {
-            let has_commit = then
-                .code
-                .commit
-                .as_deref()
-                .is_some_and(|commit| dokku.repository(name).facts(commit).is_some());
-            let remedy = remedy(&then, &dokku.environment().dokku_root, has_commit);
-            found.push(Mismatch { change, remedy });
+    let mut report = CodeReport::default();
+    for app in apps {
+        match mismatch(host.dokku, backup, app) {
+            Ok(found) => report.apps.extend(found),
+            Err(error) => {
+                report.warnings.push(format!("which code {app} runs cannot be found out: {error:#}"));
+            }
         }
     }
-    Ok(found)
+    if let Some(server) = server {
+        look_at_migrations(server, target, backup, &mut report)?;
+    }
+    host.check()?;
+    Ok(report)
+}
+
+fn look_at_migrations(
+    server: &Server<'_>,
+    target: &Service,
+    backup: &Backup,
+    report: &mut CodeReport,
+) -> Result<()> {
+    let then = bookkeeping::read_dump(&manifest::read_toc(&backup.folder)?, &backup.folder);
+    report.warnings.extend(then.complaints("of the backup"));
+    match bookkeeping::find_on_server(server, &target.database) {
+        Ok(books) => {
+            let now = bookkeeping::read_server(server, &target.database, books);
+            report.warnings.extend(now.complaints("of the live database"));
+            report.migrations = compare_migrations(&then, &now);
+        }
+        Err(error) => report.warnings.push(format!("the migrations cannot be compared: {error:#}")),
+    }
+    Ok(())
+}
+
+fn mismatch(dokku: &Dokku, backup: &Backup, app: &str) -> Result<Option<Mismatch>> {
+    let Some(then) = record_for(&backup.manifest.apps, app) else { return Ok(None) };
+    let now = crate::deployed::running(dokku, app)?;
+    let known = then.code.short().is_some() && now.code.short().is_some();
+    let change = code_diff::between(dokku, then.clone(), now);
+    if !known || change.is_same {
+        return Ok(None);
+    }
+    let commit = then.code.commit.as_deref();
+    let has_commit = commit.is_some_and(|commit| dokku.repository(app).facts(commit).is_some());
+    let remedy = remedy(&then, &dokku.environment().dokku_root, has_commit);
+    Ok(Some(Mismatch { change, remedy }))
 }
 
 /// What the backup says of `app`, or of the only app that it knows: then this one stands in for that.
@@ -88,40 +110,39 @@ fn record_for(apps: &[AppRecord], app: &str) -> Option<AppRecord> {
 }
 
 /// How the code of `then` is deployed again. dokku keeps every commit that it deployed in the app's own repository (also
-/// those that it made itself of archives), and `git:sync` takes a commit from there as from anywhere.
+/// those that it made itself of archives), and `git:sync` takes a commit from there as from anywhere. An origin comes
+/// second: it is known without its credentials.
 fn remedy(then: &AppRecord, dokku_root: &Path, has_commit: bool) -> Option<Remedy> {
-    let (app, code) = (&then.name, &then.code);
-    let commit = code.commit.as_deref().filter(|commit| is_commit(commit));
+    let (app, code) = (shell_word(&then.name), &then.code);
+    if let Some(image) = code.image() {
+        let is_fixed = image.contains("@sha256:");
+        let note = (!is_fixed).then_some("an image's tag may stand for another image by now");
+        let command = format!("dokku git:from-image {app} {}", shell_word(image));
+        return Some(Remedy { command, notes: note.into_iter().collect() });
+    }
+    let commit = code.commit.as_deref().filter(|commit| is_commit(commit))?;
     // Code that was brought back in this way has its own repository as its origin, perhaps under an older name.
     let origin = code.origin.as_deref().filter(|origin| !Path::new(origin).starts_with(dokku_root));
-    let plain = |command: String| Some(Remedy { command, note: None });
-    if let Some(image) = code.image().map(shell_word) {
-        let note =
-            (!image.contains("@sha256:")).then_some("an image's tag may stand for another image by now");
-        return Some(Remedy { command: format!("dokku git:from-image {app} {image}"), note });
+    let origin = origin.filter(|_| code.source.as_deref() == Some("git-sync"));
+    let mut notes = Vec::new();
+    let command = if has_commit {
+        let repository = shell_word(&dokku_root.join(&then.name).to_string_lossy());
+        format!("dokku git:sync --build {app} {repository} {commit}")
+    } else if let Some(address) = origin {
+        format!("dokku git:sync --build {app} {} {commit}", shell_word(address))
+    } else {
+        notes.push("in a clone that has the commit: the app's repository has it no more");
+        let branch = format!("{commit}:refs/heads/{}", code.branch.as_deref().unwrap_or("master"));
+        format!("git push --force dokku {}", shell_word(&branch))
+    };
+    if then.is_doubtful() {
+        notes.push("the backup is not certain of this commit; compare it with what you know");
     }
-    match (code.source.as_deref(), origin.map(shell_word), commit) {
-        (Some("git-sync"), Some(address), Some(commit)) => {
-            plain(format!("dokku git:sync --build {app} {address} {commit}"))
-        }
-        (_, _, Some(commit)) if has_commit => {
-            let repository = shell_word(&dokku_root.join(app).to_string_lossy());
-            plain(format!("dokku git:sync --build {app} {repository} {commit}"))
-        }
-        (_, _, Some(commit)) => {
-            let branch =
-                shell_word(&format!("{commit}:refs/heads/{}", code.branch.as_deref().unwrap_or("master")));
-            Some(Remedy {
-                command: format!("git push --force dokku {branch}"),
-                note: Some("in a clone that has the commit: the app's repository has it no more"),
-            })
-        }
-        _ => None,
-    }
+    Some(Remedy { command, notes })
 }
 
 /// `text` as one word of a command line that somebody is going to copy into a shell.
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+~".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
         return text.to_owned();
@@ -157,16 +178,26 @@ mod tests {
             format!("git push --force dokku {commit}:refs/heads/main")
         );
         assert_eq!(
-            command("git-sync", Some("https://example.com/cows.git"), true),
+            command("git-sync", Some("https://example.com/cows.git"), false),
             format!("dokku git:sync --build cows https://example.com/cows.git {commit}")
         );
+        assert_eq!(command("git-sync", Some("https://example.com/private.git"), true), own);
         assert_eq!(command("git-sync", Some("/home/dokku/old-name"), true), own);
         assert_eq!(command("docker-image", Some("cows:1.2"), true), "dokku git:from-image cows cows:1.2");
     }
 
     #[test]
+    fn a_commit_that_nobody_is_certain_of_comes_with_a_note() {
+        let code = Code { commit: Some("a".repeat(40)), ..Code::default() };
+        let doubtful = AppRecord { name: "cows".into(), code, ..AppRecord::default() };
+        let certain = AppRecord { commit_is_certain: true, ..doubtful.clone() };
+        let notes = |app: &AppRecord| remedy(app, Path::new("/home/dokku"), true).unwrap().notes;
+        assert!(notes(&certain).is_empty() && notes(&doubtful)[0].contains("not certain"));
+    }
+
+    #[test]
     fn no_origin_leaves_its_word() {
-        let line = command("git-sync", Some("https://example.com/$(reboot)'; ls"), true);
+        let line = command("git-sync", Some("https://example.com/$(reboot)'; ls"), false);
         assert!(line.contains(" 'https://example.com/$(reboot)'\\''; ls' aaa"), "{line}");
     }
 

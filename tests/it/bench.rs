@@ -164,6 +164,42 @@ pub fn ssh(line: &str) -> Run {
     Run::of(format!("ssh dokku@host {line}"), &ssh_command(line).output().unwrap())
 }
 
+/// A plugin with one hook, there until it is dropped. Tests run side by side, so it appears whole.
+pub struct Hook {
+    plugin: PathBuf,
+}
+
+impl Hook {
+    /// `label` decides when its turn is: plugins are called in the order of their names.
+    pub fn new(label: &str, trigger: &str, script: &str) -> Self {
+        let name = format!("{label}-{}", std::process::id());
+        let made = world().join("plugins").join(&name);
+        fs::create_dir_all(&made).unwrap();
+        let config = "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n";
+        fs::write(made.join("plugin.toml"), config).unwrap();
+        let hook = made.join(trigger);
+        fs::write(&hook, format!("#!/usr/bin/env bash\n{script}")).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        let plugin = world().join("plugins/enabled").join(&name);
+        fs::rename(&made, &plugin).unwrap();
+        Hook { plugin }
+    }
+
+    /// Access control that denies one name; `trigger` has `first` words before the names.
+    pub fn denying(name: &str, trigger: &str, first: usize) -> Self {
+        let script = format!("shift {first}\nfor name; do [[ $name == {name} ]] || echo \"$name\"; done\n");
+        Self::new(&format!("deny-{name}"), trigger, &script)
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let gone = world().join("plugins").join(self.plugin.file_name().unwrap());
+        fs::rename(&self.plugin, &gone).unwrap();
+        fs::remove_dir_all(gone).unwrap();
+    }
+}
+
 pub fn docker(args: &[&str]) -> Run {
     Run::of(format!("docker {}", args.join(" ")), &Command::new("docker").args(args).output().unwrap())
 }

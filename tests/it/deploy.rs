@@ -1,6 +1,9 @@
 //! Deploys, through all triggers that dokku fires: what is backed up when, and which code a backup says was running.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -115,6 +118,126 @@ fn a_backup_that_fails_stops_the_deploy_unless_it_is_told_not_to() {
     let found = backups(&service);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[1]["apps"][0]["coming"]["commit"], json!(first));
+}
+
+/// One of pgbackup's entrypoints as dokku calls it in a deploy, on a server whose files are in `lib`.
+fn hook(lib: &Path, name: &str, words: &[&str]) -> Command {
+    let mut command = Command::new("sudo");
+    command.args(["-u", "dokku", "env", "DOKKU_BUILD_ID=by-hand", "DOKKU_BUILD_SOURCE=config-redeploy"]);
+    for (variable, folder) in [("DOKKU_LIB_ROOT", lib), ("DOKKU_ROOT", &world().join("home"))] {
+        command.arg(format!("{variable}={}", folder.display()));
+    }
+    command.arg(world().join("plugins/enabled/pgbackup").join(name)).args(words);
+    command
+}
+
+/// A folder of dokku's user for such files.
+fn own_lib() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(folder.path(), opened).unwrap();
+    folder
+}
+
+#[test]
+fn what_is_wrong_with_other_services_and_with_notes_stops_no_deploy() {
+    let service = Service::new("sound");
+    let app = App::linked("sound", &[&service]);
+    let (lib, real) = (own_lib(), world().join("lib"));
+    let lib = lib.path();
+    // Of this server, another service's links, a property of the app and the notes of its deploys cannot be read.
+    for folder in ["services/postgres/broken/LINKS", "data/pgbackup/apps", "config"] {
+        fs::create_dir_all(lib.join(folder)).unwrap();
+    }
+    fs::create_dir_all(lib.join("config/apps").join(&app.name).join("deploy-source")).unwrap();
+    fs::write(lib.join("data/pgbackup/apps").join(&app.name), "no folder").unwrap();
+    symlink(real.join("config/pgbackup"), lib.join("config/pgbackup")).unwrap();
+    symlink(service.root(), lib.join("services/postgres").join(&service.name)).unwrap();
+    let words = ["dockerfile", &app.name, "/tmp"];
+    let run = Run::of("post-build".into(), &hook(lib, "post-build", &words).output().unwrap()).ok();
+    for words in [
+        "the links of service broken cannot be read",
+        "which code",
+        "could not take note of this deploy",
+        "Backing up",
+    ] {
+        assert!(run.stderr.contains(words), "{words} is not in\n{}", run.stderr);
+    }
+    let found = backups(&service);
+    assert_eq!((found.len(), &found[0]["apps"][0].get("commit")), (1, &None));
+}
+
+#[test]
+fn what_is_wrong_with_the_service_itself_is_a_matter_of_its_setting() {
+    let lib = own_lib();
+    let root = lib.path().join("services/postgres/unsound");
+    for folder in ["DATABASE_NAME", "pgbackup"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("LINKS"), "cows\n").unwrap();
+    let push = || {
+        let ran = hook(lib.path(), "post-build", &["dockerfile", "cows", "/tmp"]).output().unwrap();
+        Run::of("post-build".into(), &ran)
+    };
+    push().fails_with("the deploy of cows is stopped");
+    fs::write(root.join("pgbackup/settings.toml"), "on-deploy = \"warn\"\n").unwrap();
+    assert!(push().ok().stderr.contains("the deploy goes on without a backup"));
+    fs::write(root.join("pgbackup/settings.toml"), "on-deploy = \"off\"\n").unwrap();
+    assert!(!push().ok().stderr.contains("DATABASE_NAME"));
+}
+
+#[test]
+fn hooks_of_one_deploy_that_run_side_by_side_make_one_backup() {
+    let service = Service::new("parallel");
+    service.fill();
+    let app = App::linked("parallel", &[&service]);
+    let lib = world().join("lib");
+    let both = ["web", "worker"].map(|process| {
+        let words = ["app", "5741d", &app.name, "deploy", process];
+        Started::spawn(process.to_owned(), &mut hook(&lib, "post-container-create", &words))
+    });
+    both.into_iter().for_each(|hook| drop(hook.end().ok()));
+    assert_eq!(backups(&service).len(), 1);
+}
+
+#[test]
+fn one_setting_is_for_the_deploys_of_all_apps() {
+    let service = Service::new("global");
+    let app = App::linked("global", &[&service]);
+    app.deploy("One", &[("web", "1")]);
+    // A server of its own: the setting is for all that this one has.
+    let lib = own_lib();
+    fs::create_dir_all(lib.path().join("services/postgres")).unwrap();
+    symlink(service.root(), lib.path().join("services/postgres").join(&service.name)).unwrap();
+    dokku(&["postgres:stop", &service.name]).ok();
+    let run = |name: &str, words: &[&str]| {
+        Run::of(name.to_owned(), &hook(lib.path(), name, words).output().unwrap())
+    };
+    let build = ["dockerfile", &app.name, "/tmp"];
+    run("post-build", &build).fails_with("is not running");
+    run("subcommands/set", &["pgbackup:set", "--global", "on-deploy", "off"]).ok();
+    assert!(!run("post-build", &build).ok().stderr.contains("is not running"));
+    // The same without a build: settings that cannot be backed up before are not deployed.
+    dokku(&["config:set", &app.name, "COLOUR=brown"])
+        .fails_with(&format!("dokku postgres:start {}", service.name));
+    dokku(&["postgres:start", &service.name]).ok();
+    assert_eq!(backups(&service).len(), 1);
+}
+
+#[test]
+fn a_sync_without_a_ref_is_recorded_by_its_commit() {
+    let service = Service::new("branch");
+    let app = App::linked("branch", &[&service]);
+    let url = app.folder().display().to_string();
+    let first = app.commit("One", &[("web", "1")]);
+    dokku(&["git:sync", "--build", &app.name, &url]).ok();
+    assert_eq!(recorded_now(&service)["commit"], json!(first));
+    let second = app.commit("Two", &[("web", "2")]);
+    dokku(&["git:sync", "--build", &app.name, &url]).ok();
+    let found = backups(&service);
+    assert_eq!(found[0]["note"], note(&app, &first, &second));
+    let record = recorded_now(&service);
+    assert_eq!((&record["commit"], &record["commit_is_certain"]), (&json!(second), &json!(true)));
 }
 
 #[test]
@@ -244,7 +367,7 @@ fn an_app_without_a_service_is_none_of_our_business() {
     let log = app.folder().join("calls");
     fs::write(&docker, format!("#!/bin/sh\necho \"$@\" >>{}\nexec docker \"$@\"\n", log.display())).unwrap();
     app.git(&["config", "core.excludesFile", "/dev/null"]);
-    std::process::Command::new("chmod").arg("755").arg(&docker).status().unwrap();
+    Command::new("chmod").arg("755").arg(&docker).status().unwrap();
     app.commit("One", &[("web", "1")]);
     let mut push = app.push_command();
     let pushed = Run::of("git push".into(), &push.env("DOCKER_BIN", &docker).output().unwrap()).ok();

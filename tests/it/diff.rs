@@ -179,6 +179,53 @@ fn compare_change(migrations: &Value, wanted: &Value) {
 }
 
 #[test]
+fn books_that_cannot_be_read_are_not_compared() {
+    let service = Service::new("unread");
+    service.sql("create table schema_migrations (version varchar primary key); create table ar_internal_metadata (key varchar)");
+    service.sql("insert into schema_migrations values ('20260101'), ('20260102')");
+    let id = service.create();
+    for file in service.files(&id).iter().filter(|file| file.contains(".dat") && !file.ends_with("toc.dat")) {
+        std::fs::write(service.backup(&id).join(file), "rotten").unwrap();
+    }
+    let run = service.pgbackup("diff", &[&id, "--format", "json"]).ok();
+    assert_eq!(run.json()["migrations"], json!([]), "not: all of them since then");
+    assert!(run.stderr.contains("cannot be compared, as those of"), "{}", run.stderr);
+}
+
+#[test]
+fn a_backup_of_a_clock_that_was_ahead_is_not_later_than_the_live_database() {
+    let service = Service::new("ahead");
+    service.fill();
+    let id = service.create();
+    let manifest = service.backup(&id).join("manifest.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let ahead = text.replacen("started_at = \"20", "started_at = \"21", 1);
+    assert_ne!(ahead, text);
+    std::fs::write(&manifest, ahead).unwrap();
+    service.sql("delete from cows");
+    let seen = diff(&service, &[&id]);
+    assert_eq!((&seen["then"]["backup"], &seen["now"]["backup"]), (&json!(id), &json!(null)));
+    assert_eq!(entry(&seen["tables"], "table", "cows")["rows_now"], 0);
+}
+
+#[test]
+fn migrations_behind_two_hundred_commits_are_found() {
+    let service = Service::new("many");
+    let app = App::linked("many", &[&service]);
+    app.deploy("One", &[("web", "1")]);
+    let id = service.create();
+    let old = app.commit("An old migration", &[("db/migrate/001_step.rb", "x")]);
+    for number in 0..210 {
+        app.git(&["commit", "--quiet", "--allow-empty", "--message", &format!("Step {number}")]);
+    }
+    app.push().ok();
+    let commits = diff(&service, &[&id])["apps"][0]["commits"].clone();
+    assert_eq!((&commits["count"], commits["commits"].as_array().unwrap().len()), (&json!(211), 201));
+    assert_eq!(commits["commits"][200]["commit"], json!(old));
+    service.pgbackup("diff", &[&id]).ok().says("211 commits since then, 1 with migrations");
+}
+
+#[test]
 fn commits_are_listed_with_the_migrations_that_they_bring() {
     let service = Service::new("commits");
     service.sql("create table schema_migrations (version varchar primary key); create table ar_internal_metadata (key varchar)");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::app::{App, backups};
-use crate::bench::{Service, docker, dokku, world};
+use crate::bench::{Hook, Service, docker, dokku, world};
 use crate::started::{Started, until};
 
 fn exists(app: &str) -> (bool, bool) {
@@ -119,6 +119,79 @@ fn what_practice_did_not_make_is_not_removed() {
         .fails(6, &format!("linked to {}", other.name));
     dokku(&["postgres:unlink", &format!("{copy}-db"), &other.name, "--no-restart"]).ok();
     dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).ok();
+    assert_gone(&copy);
+    // Somebody else's service has the name now, and is linked to nothing.
+    service.pgbackup("practice", &["--app", &copy]).ok();
+    dokku(&["--force", "apps:destroy", &copy]).ok();
+    dokku(&["--force", "postgres:destroy", &format!("{copy}-db")]).ok();
+    dokku(&["postgres:create", &format!("{copy}-db"), "--image-version", "17"]).ok();
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy])
+        .fails(6, "is not the one that the practice run made");
+    assert_eq!(exists(&copy), (false, true));
+    dokku(&["--force", "postgres:destroy", &format!("{copy}-db")]).ok();
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).ok();
+    assert_gone(&copy);
+}
+
+#[test]
+fn who_is_faster_keeps_what_he_made() {
+    let service = Service::new("faster");
+    let app = App::linked("faster", &[&service]);
+    app.deploy("One", &[("web", "1")]);
+    let copy = format!("{}-qa", app.name);
+    // Somebody makes the app, and then the service, between the second look and the creation.
+    let script =
+        format!("[[ $1 != {copy} || -e $DOKKU_ROOT/$1 ]] || git init --quiet --bare \"$DOKKU_ROOT/$1\"\n");
+    let hook = Hook::new(&format!("00-faster-{copy}"), "app-create", &script);
+    let run = service.pgbackup("practice", &["--app", &copy]).fails(7, "already taken");
+    assert!(run.stderr.contains(&format!("dokku apps:destroy {copy}")), "{}", run.stderr);
+    drop(hook);
+    assert_eq!(exists(&copy), (true, false));
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).fails(5, "was not made by a practice run");
+    dokku(&["--force", "apps:destroy", &copy]).ok();
+    let root = format!("$DOKKU_LIB_ROOT/services/postgres/{copy}-db");
+    let script = format!("[[ $1 != {copy} ]] || {{ mkdir \"{root}\" && echo other >\"{root}/LINKS\"; }}\n");
+    let hook = Hook::new(&format!("zz-faster-{copy}"), "post-create", &script);
+    service.pgbackup("practice", &["--app", &copy]).fails(7, "already exists");
+    drop(hook);
+    assert_eq!(exists(&copy), (false, true), "only the app is its own work");
+    fs::remove_dir_all(world().join("lib/services/postgres").join(format!("{copy}-db"))).unwrap();
+    assert_gone(&copy);
+}
+
+#[test]
+fn while_one_makes_it_nobody_else_makes_or_removes_it() {
+    let service = Service::new("while");
+    let app = App::linked("while", &[&service]);
+    app.deploy("One", &[("web", "1")]);
+    let copy = format!("{}-qa", app.name);
+    let mut first = Started::pgbackup(&service, "practice", &["--app", &copy]);
+    first.until_it_says("Making the service");
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).fails(4, "is busy");
+    let refused = service.pgbackup("practice", &["--app", &copy]);
+    assert!(refused.code == 4 || refused.code == 6, "{}", refused.stderr);
+    first.end().ok();
+    assert_eq!(exists(&copy), (true, true));
+    // Who may not use them is not told of them.
+    for hook in [
+        Hook::denying(&copy, "user-auth-app", 2),
+        Hook::denying(&format!("{copy}-db"), "user-auth-service", 3),
+    ] {
+        dokku(&["--force", "pgbackup:practice", "--cleanup", &copy])
+            .fails(5, "was not made by a practice run");
+        drop(hook);
+    }
+    // dokku forgets when it made an app before the app is gone; and another plugin is busy with it for a moment.
+    fs::remove_file(world().join("lib/config/apps").join(&copy).join("created-at")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let opened = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(folder.path(), opened).unwrap();
+    let busy = folder.path().join("busy");
+    let script = format!("[[ $1 != {copy} || -e {0} ]] || {{ touch {0}; exit 1; }}\n", busy.display());
+    let hook = Hook::new(&format!("00-busy-{copy}"), "pre-delete", &script);
+    dokku(&["--force", "pgbackup:practice", "--cleanup", &copy]).ok();
+    drop(hook);
+    assert!(busy.exists(), "it was tried twice");
     assert_gone(&copy);
 }
 

@@ -1,6 +1,10 @@
 //! `restore` and `undo`: the data comes back, and the live database is never at risk.
 
-use crate::bench::{Run, Service, dokku, dokku_command};
+use rustix::process::Signal;
+
+use crate::app::App;
+use crate::bench::{Hook, Run, Service, dokku, dokku_command};
+use crate::started::{Started, until};
 
 #[test]
 fn lost_rows_come_back_and_undo_goes_there_and_back() {
@@ -163,18 +167,81 @@ fn linked_apps_can_be_stopped_meanwhile() {
 }
 
 #[test]
+fn an_app_whose_code_does_not_fit_is_left_stopped() {
+    let service = Service::new("unfit");
+    service.fill();
+    let app = App::linked("unfit", &[&service]);
+    app.deploy("One", &[("web", "1")]);
+    let id = service.create();
+    app.deploy("Two", &[("web", "2")]);
+    let start = format!("dokku ps:start {}", app.name);
+    let stays = format!("{}: stopped before, and not started", app.name);
+    service.pgbackup("restore", &[&id, "--stop-apps", "--dry-run"]).ok().says(&stays);
+    let run = service.pgbackup("restore", &[&id, "--stop-apps", "--force"]).ok();
+    assert!(!run.stderr.contains(&format!("Starting {}", app.name)), "{}", run.stderr);
+    let run = run.says(&format!("{} is left stopped", app.name)).says(&start);
+    dokku(&["ps:report", &app.name, "--running"]).ok().says("false");
+    // The printed command brings it back, and then it fits.
+    let command = run.stdout.lines().map(str::trim).rfind(|line| line.contains("git:sync --build")).unwrap();
+    dokku(&command.split(' ').skip(1).collect::<Vec<_>>()).ok();
+    dokku(&["ps:report", &app.name, "--running"]).ok().says("true");
+    // What reads nothing else is warned, too.
+    app.deploy("Three", &[("web", "3")]);
+    let run = service.pgbackup("restore", &[&id, "--stop-apps", "--force", "--quiet"]).ok();
+    for words in ["and the data belongs to", "git:sync --build", start.as_str()] {
+        assert!(run.stderr.contains(words), "{words} is not in\n{}", run.stderr);
+    }
+    // A restore that fails changes nothing for the app either.
+    dokku(&["ps:start", &app.name]).ok();
+    let mut run = Started::pgbackup(&service, "restore", &[&id, "--stop-apps", "--force"]);
+    run.until_it_says("Restoring into the new database");
+    run.signal(Signal::INT);
+    run.end().fails(130, "interrupted");
+    dokku(&["ps:report", &app.name, "--running"]).ok().says("true");
+}
+
+#[test]
+fn a_lock_on_the_books_of_migrations_keeps_nobody_from_restoring() {
+    let service = Service::new("locked");
+    service.fill();
+    service.sql("create table schema_migrations (version varchar primary key); create table ar_internal_metadata (key varchar)");
+    let id = service.create();
+    let container = service.container();
+    let database = service.database();
+    let mut psql = std::process::Command::new("docker");
+    let hold = "begin; lock table schema_migrations in access exclusive mode; select pg_sleep(120)";
+    psql.args(["exec", &container, "psql", "--username=postgres", "--dbname", &database, "--command", hold]);
+    let holder = Started::spawn("the lock".into(), &mut psql);
+    until("the lock is held", || {
+        service.sql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and relation = 'schema_migrations'::regclass") == "1"
+    });
+    let told = service.pgbackup("restore", &[&id, "--dry-run", "--format", "json"]).ok().json();
+    let warning = told["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("schema_migrations") && warning.contains("locked by another session"),
+        "{warning}"
+    );
+    service.pgbackup("restore", &[&id, "--force"]).ok().says("schema_migrations");
+    assert_ne!(holder.end().code, 0, "its session ended with the swap");
+}
+
+#[test]
 fn a_database_that_was_dropped_comes_back_with_its_settings() {
     let service = Service::new("dropped");
     let database = service.database();
+    let app = App::linked("dropped", &[&service]);
+    let commit = app.deploy("One", &[("web", "1")]);
     service.fill();
     service.sql(&format!(
         "alter database {database} set work_mem = '17MB'; comment on database {database} is 'the herd'"
     ));
-    service.create();
+    let id = service.create();
+    app.deploy("Two", &[("web", "2")]);
     service.sql_in("template1", &format!("drop database {database} with (force)"));
     service.pgbackup("create", &[]).fails(7, &format!("dokku pgbackup:restore {}", service.name));
-    service.pgbackup("restore", &["--dry-run"]).ok().says("which is not there any more");
-    service.pgbackup("restore", &["--force"]).ok();
+    let plan = service.pgbackup("restore", &[&id, "--dry-run"]).ok().says("which is not there any more");
+    plan.says(&format!("the backup belongs to {} (One), 1 commit earlier", &commit[..7]));
+    service.pgbackup("restore", &[&id, "--force"]).ok();
     let look = "select current_setting('work_mem'), shobj_description(oid, 'pg_database'), (select count(*) from cows)
 from pg_database where datname = current_database()";
     assert_eq!(service.sql(look), "17MB|the herd|5000");
@@ -214,23 +281,11 @@ exec docker \"$@\"
 #[test]
 fn only_services_that_the_user_may_use_are_there() {
     let (allowed, denied) = (Service::new("allowed"), Service::new("denied"));
-    let plugin = crate::bench::world().join("plugins/enabled/only-some");
-    std::fs::create_dir_all(&plugin).unwrap();
-    let script = format!(
-        "#!/usr/bin/env bash\nshift 3\nfor name; do [[ $name == {} ]] || echo \"$name\"; done\n",
-        denied.name
-    );
-    std::fs::write(plugin.join("user-auth-service"), script).unwrap();
-    std::fs::write(
-        plugin.join("plugin.toml"),
-        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
-    )
-    .unwrap();
-    std::process::Command::new("chmod").arg("755").arg(plugin.join("user-auth-service")).status().unwrap();
+    let hook = Hook::denying(&denied.name, "user-auth-service", 3);
     let there = denied.pgbackup("list", &[]);
     let listed = dokku(&["pgbackup:list", "--format", "json"]);
     let works = allowed.pgbackup("create", &["--quiet"]);
-    std::fs::remove_dir_all(&plugin).unwrap();
+    drop(hook);
     there.fails(5, "does not exist");
     listed.ok();
     works.ok();
@@ -239,22 +294,9 @@ fn only_services_that_the_user_may_use_are_there() {
 #[test]
 fn apps_that_the_user_may_not_see_are_not_named() {
     let service = Service::new("see");
-    let (seen, hidden) =
-        (crate::app::App::linked("seen", &[&service]), crate::app::App::linked("hidden", &[&service]));
+    let (seen, hidden) = (App::linked("seen", &[&service]), App::linked("hidden", &[&service]));
     service.create();
-    let plugin = crate::bench::world().join("plugins/enabled/only-some-apps");
-    std::fs::create_dir_all(&plugin).unwrap();
-    let script = format!(
-        "#!/usr/bin/env bash\nshift 2\nfor name; do [[ $name == {} ]] || echo \"$name\"; done\n",
-        hidden.name
-    );
-    std::fs::write(plugin.join("user-auth-app"), script).unwrap();
-    std::fs::write(
-        plugin.join("plugin.toml"),
-        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
-    )
-    .unwrap();
-    std::process::Command::new("chmod").arg("755").arg(plugin.join("user-auth-app")).status().unwrap();
+    let hook = Hook::denying(&hidden.name, "user-auth-app", 2);
     let runs = [
         service.pgbackup("list", &[]),
         service.pgbackup("info", &[]),
@@ -263,7 +305,7 @@ fn apps_that_the_user_may_not_see_are_not_named() {
         service.pgbackup("diff", &[]),
         service.pgbackup("create", &[]),
     ];
-    std::fs::remove_dir_all(&plugin).unwrap();
+    drop(hook);
     for run in runs {
         let run = run.ok();
         assert!(run.stdout.contains(&seen.name), "{}\n{}", run.line, run.stdout);

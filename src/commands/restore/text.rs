@@ -5,7 +5,7 @@ use crate::commands::view::{change_lines, verified_text};
 use crate::deployed::AppRecord;
 use crate::diff::code::AppChange;
 use crate::git::Range;
-use crate::restore::code::{CodeReport, Remedy};
+use crate::restore::code::{CodeReport, Mismatch, Remedy, shell_word};
 use crate::restore::{RestorePlan, RestoreReport};
 use crate::ui::table;
 use crate::units;
@@ -46,13 +46,18 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
         None => rows
             .push(("Brings back", format!("database {database} of {target}, which is not there any more"))),
     }
-    if !plan.apps.is_empty() {
-        let what = match (plan.stop_apps, plan.apps.len()) {
+    let stay = plan.stay_stopped();
+    let others: Vec<&str> = plan.apps.iter().map(String::as_str).filter(|app| !stay.contains(app)).collect();
+    if !others.is_empty() {
+        let what = match (plan.stop_apps, others.len()) {
             (true, _) => "stopped before, started afterwards",
             (false, 1) => "loses its connections for a moment",
             (false, _) => "lose their connections for a moment",
         };
-        rows.push(("Apps", format!("{}: {what}", plan.apps.join(", "))));
+        rows.push(("Apps", format!("{}: {what}", others.join(", "))));
+    }
+    if !stay.is_empty() {
+        rows.push(("Apps", format!("{}: stopped before, and not started with this code", stay.join(", "))));
     }
     if !plan.missing_roles.is_empty() {
         rows.push(("Roles to make", plan.missing_roles.join(", ")));
@@ -62,7 +67,7 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
     }
     app.ui.heading(&format!("Restore into {target}"));
     app.ui.details(&table::report(&rows));
-    plan.warnings.iter().for_each(|warning| app.ui.problem(warning));
+    plan.all_warnings().into_iter().for_each(|warning| app.ui.problem(warning));
     show_code(app, &plan.code);
 }
 
@@ -70,16 +75,43 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
 fn show_code(app: &App<'_>, code: &CodeReport) {
     for mismatch in &code.apps {
         let change = &mismatch.change;
-        let text = |side: &Option<AppRecord>| {
-            side.as_ref().and_then(|app| app.code.described()).unwrap_or_else(|| "unknown".to_owned())
-        };
-        app.ui.problem(&format!("{} runs {}", change.name, text(&change.now)));
-        app.ui.problem(&format!("the backup belongs to {}{}", text(&change.then), distance(change)));
+        app.ui.problem(&format!("{} runs {}", change.name, described(change.now.as_ref())));
+        let then = described(change.then.as_ref());
+        app.ui.problem(&format!("the backup belongs to {then}{}", distance(change)));
+        if change.now.iter().chain(&change.then).any(AppRecord::is_doubtful) {
+            app.ui.problem(
+                "(? for a commit that nobody is certain of: dokku has no record of it, or another one)",
+            );
+        }
     }
     for changed in &code.migrations {
         app.ui.details(&change_lines(changed));
     }
     show_remedies(app, code, "After the restore, this brings back the code that fits:");
+}
+
+fn described(side: Option<&AppRecord>) -> String {
+    side.and_then(AppRecord::described).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What somebody must know who reads nothing else (`--quiet`).
+fn warn_of_code(app: &App<'_>, report: &RestoreReport) {
+    let progress = app.host().progress;
+    for mismatch in &report.plan.code.apps {
+        let Mismatch { change, remedy } = mismatch;
+        let (now, then) = (described(change.now.as_ref()), described(change.then.as_ref()));
+        progress.warn(&format!("{} runs {now}, and the data belongs to {then}", change.name));
+        if let Some(remedy) = remedy {
+            progress.warn(&format!("bring back the code that fits with: {}", remedy.command));
+        }
+    }
+    for name in &report.left_stopped {
+        progress.warn(&format!("{name} is left stopped; start it as it is with: {}", start_command(name)));
+    }
+}
+
+fn start_command(app: &str) -> String {
+    format!("dokku ps:start {}", shell_word(app))
 }
 
 /// How far the backup's code is from the running one.
@@ -105,7 +137,7 @@ fn show_remedies(app: &App<'_>, code: &CodeReport, title: &str) {
     app.ui.detail(title);
     for remedy in remedies {
         app.ui.detail(&format!("  {}", remedy.command));
-        if let Some(note) = remedy.note {
+        for note in &remedy.notes {
             app.ui.detail(&format!("  ({note})"));
         }
     }
@@ -140,15 +172,31 @@ pub fn show_report(app: &App<'_>, report: &RestoreReport) {
         rows.push(("Roles made", report.created_roles.join(", ")));
     }
     app.ui.details(&table::report(&rows));
-    if !app.ui.is_quiet() {
-        show_remedies(
-            app,
-            &plan.code,
-            "The apps run other code than the data belongs to. This brings it back:",
-        );
+    if app.ui.is_quiet() {
+        warn_of_code(app, report);
+        return;
     }
-    if plan.live_size.is_none() || app.ui.is_quiet() {
+    show_what_fits(app, report);
+    if plan.live_size.is_none() {
         return;
     }
     app.ui.detail(&format!("Not what you wanted? Swap back at once with: dokku pgbackup:undo {target}"));
+}
+
+/// What is left to do for the apps.
+fn show_what_fits(app: &App<'_>, report: &RestoreReport) {
+    let stopped = &report.left_stopped;
+    let title = match stopped.as_slice() {
+        [] => "The apps run other code than the data belongs to. This brings it back:",
+        _ => "The apps have other code than the data belongs to. This brings it back, and starts them:",
+    };
+    show_remedies(app, &report.plan.code, title);
+    if !stopped.is_empty() {
+        app.ui.problem(&format!(
+            "{} is left stopped, since its code does not fit the data",
+            stopped.join(", ")
+        ));
+        app.ui.detail("To start it with the code that it has:");
+        stopped.iter().for_each(|name| app.ui.detail(&format!("  {}", start_command(name))));
+    }
 }
