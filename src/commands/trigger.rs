@@ -111,7 +111,9 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
 }
 
 fn push_of_deploy(host: &Host<'_>, app: &str) {
-    for service in host.dokku.services_of_app(app).unwrap_or_default() {
+    // What cannot be read here was told of before the deploy.
+    let linked = host.dokku.services_of_app(app).map(|(linked, _)| linked).unwrap_or_default();
+    for service in linked.iter().filter_map(|name| host.dokku.known_service(name).ok()) {
         for report in push::push_marked(host, &service) {
             host.progress.note(&format!("{} is at {}", report.backup.id, report.remote));
         }
