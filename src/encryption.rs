@@ -56,6 +56,11 @@ impl fmt::Display for Recipients {
 }
 
 impl Recipients {
+    /// All of several lists together.
+    pub fn all(lists: &[Recipients]) -> Self {
+        Recipients { keys: lists.iter().flat_map(|list| list.keys.clone()).collect() }
+    }
+
     pub fn count(&self) -> usize {
         self.keys.len()
     }
