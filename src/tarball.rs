@@ -71,12 +71,7 @@ fn append_all<W: Write>(tar: &mut Builder<W>, backup: &Backup) -> Result<()> {
 fn append<W: Write>(tar: &mut Builder<W>, backup: &Backup, part: &Part, mtime: u64) -> Result<()> {
     let Part { name, sha256 } = part;
     let of = || format!("{name} of backup {}", backup.id);
-    let file = match File::open(backup.folder.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(damaged(backup, &format!("{name}: is missing")));
-        }
-        opened => opened.with_context(of)?,
-    };
+    let file = present(backup, name, File::open(backup.folder.join(name)))?;
     let metadata = file.metadata().with_context(of)?;
     if !metadata.is_file() {
         bail!("{} is not a plain file", of());
@@ -90,6 +85,16 @@ fn append<W: Write>(tar: &mut Builder<W>, backup: &Backup, part: &Part, mtime: u
         return Err(damaged(backup, &format!("{name}: its content changed (the SHA-256 differs)")));
     }
     appended.with_context(of)
+}
+
+/// What was found where a file must be.
+fn present<T>(backup: &Backup, name: &str, found: io::Result<T>) -> Result<T> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(damaged(backup, &format!("{name}: is missing")))
+        }
+        found => found.with_context(|| format!("{name} of backup {}", backup.id)),
+    }
 }
 
 fn damaged(backup: &Backup, what: &str) -> anyhow::Error {
@@ -118,8 +123,7 @@ impl<W: Write> Write for Fused<W> {
 pub fn size(backup: &Backup) -> Result<u64> {
     let mut total = 2 * BLOCK + 2 * BLOCK;
     for Part { name, .. } in parts(&backup.folder)? {
-        let metadata = std::fs::symlink_metadata(backup.folder.join(&name))
-            .with_context(|| format!("{name} of backup {}", backup.id))?;
+        let metadata = present(backup, &name, std::fs::symlink_metadata(backup.folder.join(&name)))?;
         total += BLOCK + metadata.len().div_ceil(BLOCK) * BLOCK;
     }
     Ok(total)
@@ -214,7 +218,6 @@ pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSe
         }
         found.insert(path.to_string_lossy().into_owned());
     }
-    drop(archive);
     io::copy(&mut (&mut counted).take(MOST_PADDING), &mut io::sink())?;
     if counted.count < end_of_last + 2 * BLOCK {
         bail!("the archive is cut off: its end is missing");

@@ -157,7 +157,7 @@ impl Archive {
                 io::copy(&mut file, &mut chunks).with_context(of)?;
             }
         }
-        Ok(chunks.end().with_context(of)?)
+        chunks.end().with_context(of)
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
         put("7.dat", &rows);
         put("blobs_9.toc", b"5 blob_5.dat\n4000000000 blob_4000000000.dat\n");
         put("blob_5.dat", b"");
-        put("blob_4000000000.dat", &[b'o'; CHUNK]);
+        put("blob_4000000000.dat", &vec![b'o'; CHUNK]);
 
         let chunk = |bytes: &[u8]| [int(bytes.len()), bytes.to_vec()].concat();
         let of_rows =
@@ -280,7 +280,7 @@ mod tests {
                 .concat();
         // The oid as a signed integer: 4000000000 - 2^32.
         let oid = [vec![1], 294_967_296u32.to_le_bytes().to_vec()].concat();
-        let objects = [int(5), int(0), oid, chunk(&[b'o'; CHUNK]), int(0), int(0)].concat();
+        let objects = [int(5), int(0), oid, chunk(&vec![b'o'; CHUNK]), int(0), int(0)].concat();
         let of_objects = [vec![LARGE_OBJECTS], int(9), objects].concat();
         let begin = toc(1, &place(0), &place(0)).len();
         let expected = [toc(1, &place(begin), &place(begin + of_rows.len())), of_rows, of_objects].concat();

@@ -70,7 +70,7 @@ impl CustomToc {
         }
         reader.end()?;
         let (int_size, position_size) = (reader.int_size, reader.position_size);
-        Ok(CustomToc { int_size, position_size, compression, entries, bytes })
+        Ok(CustomToc { bytes, int_size, position_size, compression, entries })
     }
 
     /// Bytes of head and table of contents in a custom archive: where its data begins.
