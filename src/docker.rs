@@ -1,6 +1,7 @@
 //! The docker command line: the only caller of docker. What runs in the containers is postgres.rs's business.
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,9 @@ use crate::process::{Output, Running, Tool};
 const SERVICE_LABEL: &str = "com.dokku.pgbackup.service";
 /// The backup (or drill) a container works for.
 const BACKUP_LABEL: &str = "com.dokku.pgbackup.backup";
+
+/// What a container says is kept as long as the container, but not without bound.
+const KEEPING_LOGS: [&str; 4] = ["--log-driver", "json-file", "--log-opt", "max-size=1m"];
 
 /// How to reach docker, and whom to tell about each call.
 #[derive(Debug, Clone)]
@@ -153,30 +157,31 @@ impl Docker {
 
     /// Starts a container attached: its end is the command's end.
     pub fn start_job(&self, job: &JobContainer) -> Result<RunningJob> {
-        let tool = self.traced(self.run_tool(job, &["--rm"]));
+        let tool = self.traced(self.run_tool(job, &[&["--rm"], &KEEPING_LOGS[..]].concat()));
         let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
         Ok(RunningJob { running: tool.start()?, guard })
+    }
+
+    /// The same for a command whose output is the result, of whatever size: [`RunningJob::hand_on`] passes it on, and
+    /// docker keeps none of it.
+    pub fn start_printing_job(&self, job: &JobContainer) -> Result<RunningJob> {
+        let tool = self.traced(self.run_tool(job, &["--rm", "--log-driver", "none"]));
+        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
+        Ok(RunningJob { running: tool.start_handing_on()?, guard })
     }
 
     /// Starts a container in the background; it is removed when the guard is dropped.
     pub fn start_detached(&self, job: &JobContainer) -> Result<ContainerGuard> {
         let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
-        let running = self.traced(self.run_tool(job, &["--detach"])).start()?;
+        let running =
+            self.traced(self.run_tool(job, &[&["--detach"], &KEEPING_LOGS[..]].concat())).start()?;
         let output = guard.watch(running, || Ok(()))?;
         if output.success() { Ok(guard) } else { Err(start_failure(&output, &job.image)) }
     }
 
     fn run_tool(&self, job: &JobContainer, mode: &[&str]) -> Tool {
-        let mut tool =
-            self.tool().arg("run").args(mode).args(["--pull", "never", "--log-driver", "json-file"]);
-        tool = tool.args([
-            "--log-opt",
-            "max-size=1m",
-            "--cap-drop",
-            "ALL",
-            "--security-opt",
-            "no-new-privileges",
-        ]);
+        let mut tool = self.tool().arg("run").args(mode).args(["--pull", "never"]);
+        tool = tool.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
         tool = tool.args(["--name", &job.name, "--network", &job.network, "--user", &job.user]);
         for (label, value) in [(SERVICE_LABEL, &job.service), (BACKUP_LABEL, &job.backup)] {
             tool = tool.arg("--label").arg(format!("{label}={value}"));
@@ -280,10 +285,19 @@ impl RunningJob {
     pub fn wait(self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
         let RunningJob { running, guard } = self;
         let output = guard.watch(running, tick)?;
-        // `--rm` has removed it; but docker may have died on the way.
-        if output.status.code().is_some_and(|code| code != 125) {
-            guard.disarm();
-        }
+        guard.disarm_after(&output);
+        Ok(output)
+    }
+
+    /// Hands on what a printing command prints and waits for its end. When `take` fails, which also gets empty pieces,
+    /// the container is removed before this returns.
+    pub fn hand_on(self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<Output> {
+        let RunningJob { running, guard } = self;
+        let mut watch = Watch::of(&guard);
+        // Once nobody takes it any more, the rest is read all the same: docker would not end before.
+        let ended = running.hand_on(|piece| watch.go_on(|| take(piece)));
+        let output = watch.result(ended)?;
+        guard.disarm_after(&output);
         Ok(output)
     }
 }
@@ -303,32 +317,60 @@ impl ContainerGuard {
         &self.name
     }
 
-    fn disarm(mut self) {
-        self.name.clear();
+    /// `--rm` has removed it; but docker may have died on the way.
+    fn disarm_after(mut self, output: &Output) {
+        if output.status.code().is_some_and(|code| code != 125) {
+            self.name.clear();
+        }
     }
 
     /// Waits for the end of the docker command that started the container. When `tick` fails or the run is interrupted,
     /// the container is removed.
-    ///
-    /// docker's command is then left to come to its end: killed while it makes the container, it would leave one that
-    /// was not there yet to be removed.
     fn watch(&self, running: Running, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
-        let mut stopping: Option<(anyhow::Error, Instant)> = None;
-        let ended = running.wait(|| {
-            if let Some((_, since)) = &stopping {
-                if since.elapsed() > STOP_LIMIT {
-                    bail!("docker does not come to an end");
-                }
-            } else if let Err(error) = self.docker.interrupt.check().map_err(Into::into).and_then(|()| tick())
-            {
-                stopping = Some((error, Instant::now()));
+        let mut watch = Watch::of(self);
+        let ended = running.wait(|| watch.go_on(&mut tick));
+        watch.result(ended)
+    }
+}
+
+/// Somebody waits for the end of a docker command and may want to stop it.
+///
+/// docker's command is then left to come to its end: killed while it makes the container, it would leave one that was
+/// not there yet to be removed.
+struct Watch<'a> {
+    guard: &'a ContainerGuard,
+    /// Why it is stopped, and since when.
+    stopping: Option<(anyhow::Error, Instant)>,
+    /// docker removes no container whose output is not taken, so that must go on meanwhile.
+    removing: Option<JoinHandle<()>>,
+}
+
+impl<'a> Watch<'a> {
+    fn of(guard: &'a ContainerGuard) -> Self {
+        Watch { guard, stopping: None, removing: None }
+    }
+
+    fn go_on(&mut self, tick: impl FnOnce() -> Result<()>) -> Result<()> {
+        let docker = &self.guard.docker;
+        if let Some((_, since)) = &self.stopping {
+            if since.elapsed() > STOP_LIMIT {
+                bail!("docker does not come to an end");
             }
-            if stopping.is_some() {
-                let _ = self.docker.remove(&self.name);
-            }
-            Ok(())
-        });
-        match stopping {
+        } else if let Err(error) = docker.interrupt.check().map_err(Into::into).and_then(|()| tick()) {
+            self.stopping = Some((error, Instant::now()));
+        }
+        if self.stopping.is_some() && self.removing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (docker, name) = (docker.clone(), self.guard.name.clone());
+            self.removing = Some(std::thread::spawn(move || drop(docker.remove(&name))));
+        }
+        Ok(())
+    }
+
+    fn result(self, ended: Result<Output>) -> Result<Output> {
+        if let (Ok(_), Some(removing)) = (&ended, self.removing) {
+            let _ = removing.join();
+        }
+        match self.stopping {
             Some((error, _)) => Err(error),
             None => ended,
         }

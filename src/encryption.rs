@@ -56,6 +56,11 @@ impl fmt::Display for Recipients {
 }
 
 impl Recipients {
+    /// All of several lists together.
+    pub fn all(lists: &[Recipients]) -> Self {
+        Recipients { keys: lists.iter().flat_map(|list| list.keys.clone()).collect() }
+    }
+
     pub fn count(&self) -> usize {
         self.keys.len()
     }
@@ -109,7 +114,7 @@ impl Identities {
         let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys = secrets
             .map(|line| {
-                let key = line.parse::<age::x25519::Identity>().map_err(wrong)?;
+                let key = line.parse::<age::x25519::Identity>().map_err(&wrong)?;
                 Ok(Box::new(key) as Box<dyn age::Identity + Send + Sync>)
             })
             .collect::<Result<Vec<_>>>()?;

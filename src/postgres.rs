@@ -115,6 +115,11 @@ pub fn restore_command(database: &str, jobs: usize, source: &str, more: &[&str])
     command
 }
 
+/// `pg_restore` that prints the dump in `source` as a script, without any server.
+pub fn script_command(source: &str) -> Vec<String> {
+    words(&["pg_restore", "--file=-", source])
+}
+
 /// `pg_dumpall` of the roles, to stdout.
 pub fn roles_command() -> Vec<String> {
     let mut command = words(&["pg_dumpall"]);

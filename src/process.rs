@@ -5,11 +5,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::interrupt::Interrupt;
 
@@ -21,6 +23,10 @@ const KILLED: i32 = 137;
 const STDERR_TAIL: usize = 64 * 1024;
 /// More output than any of our questions has: a limit so that a broken tool cannot fill the memory.
 const STDOUT_LIMIT: usize = 256 * 1024 * 1024;
+/// What is read at once of an output that is handed on: as much as a pipe holds.
+const PIECE: usize = 64 * 1024;
+/// How long a child may print nothing until whoever takes its output is asked whether to go on.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// A command line, its extra environment and what is fed to it.
 #[derive(Debug, Clone)]
@@ -118,6 +124,14 @@ impl Tool {
 
     /// Starts the child in a process group of its own, so that a Ctrl-C reaches only us and we clean up in order.
     pub fn start(&self) -> Result<Running> {
+        let mut running = self.start_handing_on()?;
+        let pipe = running.pipe.take();
+        running.stdout = Some(std::thread::spawn(move || read_all(pipe, STDOUT_LIMIT)));
+        Ok(running)
+    }
+
+    /// The same for an output that is too large to be collected: [`Running::hand_on`] passes it on.
+    pub fn start_handing_on(&self) -> Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.secrets.iter().map(|(name, value)| (name, value))).process_group(0);
@@ -130,13 +144,9 @@ impl Tool {
         let input = self.input.clone();
         // A child that ends without reading is told apart by its exit status, not by our broken pipe.
         std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
-        let stdout = child.stdout.take();
+        let pipe = child.stdout.take();
         let stderr = child.stderr.take();
-        Ok(Running {
-            child,
-            stdout: Some(std::thread::spawn(move || read_all(stdout, STDOUT_LIMIT))),
-            stderr: Some(std::thread::spawn(move || read_tail(stderr))),
-        })
+        Ok(Running { child, pipe, stdout: None, stderr: Some(std::thread::spawn(move || read_tail(stderr))) })
     }
 
     /// Runs to the end. Stops the child and fails when interrupted.
@@ -170,6 +180,8 @@ fn shortened(line: &str) -> String {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Until somebody reads it.
+    pipe: Option<ChildStdout>,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<String>>,
 }
@@ -190,6 +202,34 @@ impl Running {
         let stdout = self.stdout.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         Ok(Output { status, stdout, stderr })
+    }
+
+    /// Hands on what the child prints, piece by piece, and waits for its end. Whoever takes it also gets an empty piece
+    /// now and then while there is nothing; an error of theirs kills the child and is returned.
+    pub fn hand_on(mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<Output> {
+        if let Some(mut pipe) = self.pipe.take() {
+            let mut buffer = vec![0; PIECE];
+            loop {
+                if !has_something(&pipe)? {
+                    take(&[])?;
+                    continue;
+                }
+                match pipe.read(&mut buffer)? {
+                    0 => break,
+                    count => take(&buffer[..count])?,
+                }
+            }
+        }
+        self.wait(|| take(&[]))
+    }
+}
+
+/// Waits a moment for something to read, or for the end.
+fn has_something(pipe: &ChildStdout) -> Result<bool> {
+    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&LOOK_EVERY)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -253,6 +293,25 @@ mod tests {
             Tool::new("sh").args(["-c", "printf %s \"$PGPASSWORD\""]).secret_env("PGPASSWORD", "s3cret");
         assert_eq!(tool.run(&Interrupt::default()).unwrap().stdout, b"s3cret");
         assert!(!tool.line().contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_handed_on_comes_whole_and_whoever_takes_it_can_end_it() {
+        let mut count = 0;
+        let tool = Tool::new("sh").args(["-c", "head -c 3000000 /dev/zero; sleep 0.2; echo end; exit 4"]);
+        let output = tool.start_handing_on().unwrap().hand_on(|piece| {
+            count += piece.len();
+            Ok(())
+        });
+        let output = output.unwrap();
+        assert_eq!((count, output.status.code(), output.stdout.len()), (3_000_004, Some(4), 0));
+
+        let started = Instant::now();
+        for tool in [Tool::new("yes"), Tool::new("sleep").arg("60")] {
+            let ended = tool.start_handing_on().unwrap().hand_on(|_| anyhow::bail!("enough"));
+            assert_eq!(ended.unwrap_err().to_string(), "enough");
+        }
+        assert!(started.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

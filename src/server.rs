@@ -171,15 +171,13 @@ impl<'a> Server<'a> {
 
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
-        let identity =
-            format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         JobContainer {
             name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
             service: self.service.clone(),
             backup: job.backup.to_owned(),
             image: self.container.image_id.clone(),
             network: format!("container:{}", self.container_name),
-            user: identity,
+            user: own_identity(),
             mounts: vec![(host_folder.to_owned(), "/backup", job.read_only)],
             env: self.env(&job.options),
             shm_size: None,
@@ -208,6 +206,11 @@ impl<'a> Server<'a> {
         }
         options
     }
+}
+
+/// `uid:gid` of this process: a container of ours reads and writes backups as their owner.
+pub fn own_identity() -> String {
+    format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 /// What a sidecar is for.

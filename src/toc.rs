@@ -52,27 +52,37 @@ const NEWEST: (u8, u8) = (1, 16);
 
 /// Reads a whole `toc.dat`. Everything must be understood, to the last byte.
 pub fn parse(bytes: &[u8]) -> Result<Toc, TocError> {
-    let mut reader = Reader { bytes, offset: 0, int_size: 4, version: NEWEST };
+    let mut reader = Reader::new(bytes);
     let mut toc = reader.head()?;
     let count = reader.int()?;
     for _ in 0..count {
         toc.entries.push(reader.entry()?);
     }
-    if reader.offset != bytes.len() {
-        return reader.fail("there is something behind its end");
-    }
+    reader.end()?;
     Ok(toc)
 }
 
-struct Reader<'a> {
+/// Goes through the bytes of a `toc.dat`: its head, the number of entries, each of them, the end.
+pub struct Reader<'a> {
     bytes: &'a [u8],
-    offset: usize,
-    int_size: usize,
-    version: (u8, u8),
+    pub offset: usize,
+    /// Bytes of an integer without its sign.
+    pub int_size: usize,
+    /// Bytes of a position in an archive.
+    pub position_size: usize,
+    pub version: (u8, u8),
 }
 
-impl Reader<'_> {
-    fn head(&mut self) -> Result<Toc, TocError> {
+impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, offset: 0, int_size: 4, position_size: 8, version: NEWEST }
+    }
+
+    pub fn end(&self) -> Result<(), TocError> {
+        if self.offset == self.bytes.len() { Ok(()) } else { self.fail("there is something behind its end") }
+    }
+
+    pub fn head(&mut self) -> Result<Toc, TocError> {
         if self.take(5)? != b"PGDMP" {
             self.offset = 0;
             return self.fail("it does not begin with PGDMP");
@@ -87,7 +97,7 @@ impl Reader<'_> {
         if !(1..=8).contains(&self.int_size) {
             return self.fail("its integers have an impossible size");
         }
-        let _offset_size = self.byte()?;
+        self.position_size = usize::from(self.byte()?);
         let _format = self.byte()?;
         if self.version >= (1, 15) {
             let _compression_algorithm = self.byte()?;
@@ -101,7 +111,7 @@ impl Reader<'_> {
         Ok(Toc { database, server_version, dump_version, entries: Vec::new() })
     }
 
-    fn entry(&mut self) -> Result<Entry, TocError> {
+    pub fn entry(&mut self) -> Result<Entry, TocError> {
         let mut entry = Entry { dump_id: self.int()?, has_data: self.int()? != 0, ..Entry::default() };
         let _table_oid = self.text()?;
         let _oid = self.text()?;
@@ -127,7 +137,7 @@ impl Reader<'_> {
     }
 
     /// A sign byte, then `int_size` bytes, the lowest first (`WriteInt`).
-    fn int(&mut self) -> Result<i64, TocError> {
+    pub fn int(&mut self) -> Result<i64, TocError> {
         let negative = self.byte()? != 0;
         let size = self.int_size;
         let value = self
@@ -154,7 +164,7 @@ impl Reader<'_> {
         Ok(self.optional_text()?.unwrap_or_default())
     }
 
-    fn byte(&mut self) -> Result<u8, TocError> {
+    pub fn byte(&mut self) -> Result<u8, TocError> {
         Ok(self.take(1)?[0])
     }
 
@@ -168,7 +178,7 @@ impl Reader<'_> {
         }
     }
 
-    fn fail<T>(&self, what: &str) -> Result<T, TocError> {
+    pub fn fail<T>(&self, what: &str) -> Result<T, TocError> {
         Err(TocError { offset: self.offset, what: what.to_owned() })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
+pub mod data;
 pub mod table;
 
 use std::io::{self, BufRead, IsTerminal, Write};

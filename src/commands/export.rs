@@ -1,10 +1,46 @@
 //! `pgbackup:export`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::App;
-use crate::cli::ExportArgs;
+use crate::cli::{self, ExportArgs};
+use crate::encryption::Recipients;
+use crate::export::{self, Form};
+use crate::progress::Progress;
+use crate::restore;
+use crate::ui::data::DataOut;
+use crate::units;
 
-pub fn run(_app: &App<'_>, _args: &ExportArgs) -> Result<()> {
-    bail!("not built yet")
+pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
+    let recipients = Some(Recipients::all(&args.recipients)).filter(|all| all.count() > 0);
+    let mut out = DataOut::open(app.docker.interrupt(), &example(args, recipients.is_some()))?;
+    let service = app.dokku.service(&args.service)?;
+    let backup = restore::choose(&service, args.backup.as_deref())?;
+    if !backup.is_good() {
+        app.ui.warn(&format!("the last verification of backup {} found something wrong", backup.id));
+    }
+    let (form, described) = match args.form {
+        cli::Form::Tar => (Form::Tar, "a tar archive"),
+        cli::Form::Sql => (Form::Sql, "plain SQL"),
+        cli::Form::Custom => (Form::Custom, "an archive of pg_dump -Fc"),
+    };
+    app.ui.step(&format!("Exporting backup {} of {} as {described}", backup.id, service.name));
+    let report = export::export(&app.host(), &service, &backup, form, recipients.as_ref(), &mut out)?;
+    let locked = recipients.map_or_else(String::new, |recipients| {
+        format!(", encrypted for {}", units::plural(recipients.count() as u64, "key"))
+    });
+    app.ui.note(&format!("{} in {}{locked}", units::bytes(report.bytes), units::duration(report.duration)));
+    Ok(())
+}
+
+/// A name for the file that the user did not name.
+fn example(args: &ExportArgs, encrypted: bool) -> String {
+    let ending = match args.form {
+        cli::Form::Tar => "tar",
+        cli::Form::Sql => "sql",
+        cli::Form::Custom => "dump",
+    };
+    let name = args.service.as_str();
+    let name = name.strip_suffix("-db").unwrap_or(name);
+    format!("{name}.{ending}{}", if encrypted { ".age" } else { "" })
 }

@@ -172,6 +172,23 @@ fn a_saved_folder_is_enough_without_dokku() {
     assert_eq!(docker(&[&psql[..], &count].concat()).ok().stdout.trim(), "5000");
 }
 
+#[test]
+fn an_export_is_restored_by_hand_in_each_form() {
+    let service = Service::new("exported");
+    service.fill();
+    let id = service.create();
+    let folder = tempfile::tempdir().unwrap();
+    for (form, file) in [("tar", "happycows.tar"), ("sql", "happycows.sql"), ("custom", "happycows.dump")] {
+        let exported = dokku_command(&["pgbackup:export", &service.name, "--as", form]).output().unwrap();
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        fs::write(folder.path().join(file), exported.stdout).unwrap();
+    }
+    paste(&Recovery::of(&service.name, &id, folder.path()).section("An export"));
+    for database in ["from_sql", "from_custom"] {
+        assert_eq!(service.sql_in(database, "select count(*) from cows"), "5000");
+    }
+}
+
 /// The words in backticks in the first cell of each row of the tables with that heading.
 fn named_in_tables(text: &str, heading: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();

@@ -10,6 +10,7 @@ mod create;
 mod deploy;
 mod diff;
 mod docs;
+mod export;
 mod offsite;
 mod operations;
 mod outage;

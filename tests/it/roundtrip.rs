@@ -12,7 +12,7 @@ use crate::bench::{Service, has_postgres};
 const FREE: &str = "set role none; set statement_timeout = 0; set default_transaction_read_only = off;\n";
 
 /// A service with everything in it that Postgres of that major version has.
-fn everything(label: &str, major: u32) -> Service {
+pub fn everything(label: &str, major: u32) -> Service {
     let service = Service::with(label, major, &[]);
     let mut script = String::new();
     for (since, part) in [
@@ -46,16 +46,21 @@ grant select on large object 4242 to one with grant option;
 set role one; grant select on large object 4242 to three; reset role;
 "#;
 
-const CONTENT: &str = include_str!("../data/snapshot-content.sql");
-const DEFINITIONS: &str = include_str!("../data/snapshot-definitions.sql");
+pub const CONTENT: &str = include_str!("../data/snapshot-content.sql");
+pub const DEFINITIONS: &str = include_str!("../data/snapshot-definitions.sql");
 
 /// The lines that a snapshot's questions are answered with.
-fn snapshot(service: &Service, questions: &str) -> BTreeSet<String> {
-    service.sql(questions).lines().map(str::to_owned).collect()
+pub fn snapshot(service: &Service, questions: &str) -> BTreeSet<String> {
+    snapshot_in(service, &service.database(), questions)
+}
+
+/// The same of another of the server's databases.
+pub fn snapshot_in(service: &Service, database: &str, questions: &str) -> BTreeSet<String> {
+    service.sql_in(database, questions).lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
-fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
+pub fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
     let gone: Vec<&String> = before.difference(after).collect();
     let come: Vec<&String> = after.difference(before).collect();
     assert!(gone.is_empty() && come.is_empty(), "gone:\n{gone:#?}\ncome:\n{come:#?}");
