@@ -28,7 +28,7 @@ use crate::settings::Settings;
 use crate::tarball;
 
 /// Bytes of the tar stream in a part. A few of them are in memory at once.
-const PART: usize = 8 * 1024 * 1024;
+const PART: usize = 4 * 1024 * 1024;
 /// Parts on their way at once: one connection seldom fills a line.
 const AT_ONCE: usize = 2;
 /// Of a journal: a line for each part.
