@@ -71,8 +71,12 @@ pub fn carry_out(
 }
 
 fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
-    match catalog::remove(&service.layout, backup.id.as_str()) {
-        Ok(()) => Ok(true),
+    match catalog::remove_unchanged(&service.layout, backup) {
+        Ok(true) => Ok(true),
+        Ok(false) => {
+            host.progress.note(&format!("backup {} was pinned or verified just now; it stays", backup.id));
+            Ok(false)
+        }
         Err(error) if error::kind_of(&error) == Kind::Busy => {
             host.progress.note(&format!("{error}; it goes the next time"));
             Ok(false)
