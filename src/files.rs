@@ -166,18 +166,20 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 
 /// Bytes that everything below `folder` takes on the disk; what has several names there counts once.
 pub fn disk_use(folder: &Path) -> u64 {
-    disk_use_of([folder])
+    disk_use_without(folder, &[])
 }
 
-/// The same of several folders together.
-pub fn disk_use_of<'a>(folders: impl IntoIterator<Item = &'a Path>) -> u64 {
-    let mut seen = HashSet::new();
+/// The same as if the paths of `without` were not there.
+pub fn disk_use_without(folder: &Path, without: &[&Path]) -> u64 {
     let mut total = 0;
-    folders.into_iter().for_each(|folder| add_disk_use(folder, &mut seen, &mut total));
+    add_disk_use(folder, without, &mut HashSet::new(), &mut total);
     total
 }
 
-fn add_disk_use(path: &Path, seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
+fn add_disk_use(path: &Path, without: &[&Path], seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
+    if without.contains(&path) {
+        return;
+    }
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
     if metadata.nlink() < 2 || metadata.is_dir() || seen.insert((metadata.dev(), metadata.ino())) {
         // st_blocks counts 512 bytes (stat(2)), whatever the file system's blocks are.
@@ -185,7 +187,7 @@ fn add_disk_use(path: &Path, seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            add_disk_use(&entry.path(), seen, total);
+            add_disk_use(&entry.path(), without, seen, total);
         }
     }
 }
@@ -375,6 +377,20 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o777, 0o700);
         assert_eq!(plain_files(folder.path()).unwrap(), [("a/b/file".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_is_left_out_takes_no_room_and_what_it_shares_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["stays", "goes"] {
+            create_private_folder(&path(name)).unwrap();
+        }
+        write_private(&path("goes/own"), &[1; 100_000]).unwrap();
+        write_private(&path("goes/shared"), &[1; 50_000]).unwrap();
+        link(&path("goes/shared"), &path("stays/shared")).unwrap();
+        let (all, less) = (disk_use(folder.path()), disk_use_without(folder.path(), &[&path("goes")]));
+        assert!(all - less >= 100_000 && less >= 50_000, "{all} and {less}");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Removing what retention does not keep, and more where a service may only take so much.
 
+use std::path::Path;
+
 use anyhow::Result;
 use chrono::Local;
 
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::dokku::Service;
 use crate::error::{self, Failure, Kind};
 use crate::files;
 use crate::host::Host;
+use crate::lock::BackupLock;
 use crate::manifest::{Level, Pool};
 use crate::retention::{self, Candidate, Verdict};
 use crate::settings::Settings;
@@ -95,21 +99,30 @@ pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expect
     }
     let backups = catalog::whole(catalog::list(&service.layout)?);
     let may_go = retention::shrink(&candidates(&backups), &host.now.with_timezone(&Local));
-    let stays = backups.iter().filter(|backup| !may_go.contains(&backup.id));
-    let least = files::disk_use_of(stays.map(|backup| backup.folder.as_path()));
+    let backup = |id: BackupId| backups.iter().find(|backup| backup.id == id);
+    // One that is being read does not go now, and must not be counted on.
+    let may_go: Vec<&Backup> =
+        may_go.into_iter().filter_map(backup).filter(|backup| !is_being_read(backup)).collect();
+    // All that stays counts, also what is no whole backup.
+    let going: Vec<&Path> = may_go.iter().map(|backup| backup.folder.as_path()).collect();
+    let least = files::disk_use_without(&service.layout.backups(), &going);
     if least.saturating_add(expected) > most {
         return Err(too_large(service, least, most));
     }
-    for id in may_go {
-        let Some(backup) = backups.iter().find(|backup| backup.id == id) else { continue };
+    for backup in may_go {
         if remove(host, service, backup)? {
-            host.progress.note(&format!("removed {id}: the backups may take {}", units::bytes(most)));
+            let most = units::bytes(most);
+            host.progress.note(&format!("removed {}: the backups may take {most}", backup.id));
         }
         if fits() {
             return Ok(());
         }
     }
     Err(too_large(service, files::disk_use(&service.layout.backups()), most))
+}
+
+fn is_being_read(backup: &Backup) -> bool {
+    BackupLock::exclusive(&backup.folder).is_ok_and(|lock| lock.is_none())
 }
 
 fn too_large(service: &Service, used: u64, most: u64) -> anyhow::Error {

@@ -134,13 +134,26 @@ fn a_service_takes_no_more_than_it_may() {
     };
     allow(9);
     service.sql("update t set a = md5(a)");
+    let all = ids(&service);
+    // What is no backup takes room, too; and one that is being read cannot go.
+    let junk = service.backups().join("20200101T000000Z-junk");
+    fs::create_dir(&junk).unwrap();
+    fs::write(junk.join("x"), vec![1; usize::try_from(size * 4).unwrap()]).unwrap();
+    service.pgbackup("create", &[]).fails(6, "more than max-size allows");
+    fs::remove_dir_all(&junk).unwrap();
+    let oldest = days_ago(3);
+    let readers: Vec<fs::File> =
+        (1..=3).map(|days| fs::File::open(service.backup(&days_ago(days))).unwrap()).collect();
+    for reader in &readers {
+        rustix::fs::flock(reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    }
+    service.pgbackup("create", &[]).fails(6, "more than max-size allows");
+    drop(readers);
+    assert_eq!(ids(&service), all, "nothing is removed when that cannot be enough");
     let run = service.pgbackup("create", &[]).ok();
-    assert!(run.stderr.contains(&format!("removed {}", days_ago(3))), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("removed {oldest}")), "{}", run.stderr);
     let left = ids(&service);
-    assert!(
-        left.contains(&manual) && !left.contains(&days_ago(3)),
-        "the oldest of an automatic pool: {left:?}"
-    );
+    assert!(left.contains(&manual) && !left.contains(&oldest), "the oldest of an automatic pool: {left:?}");
     allow(4);
     service.pgbackup("create", &[]).fails(6, "more than max-size allows");
     assert_eq!(ids(&service), left, "nothing is removed when that cannot be enough");
