@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::catalog::{self, Entry};
 use crate::create::{CreateOptions, create_backup};
@@ -21,6 +21,9 @@ use crate::settings::FinalBackup;
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// How long a destroy waits for a run that has the service.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// After that, a destroy is over that nobody can be asked about.
+const LONGEST_DESTROY: TimeDelta = TimeDelta::hours(1);
 
 /// What is left of a destroyed service.
 #[derive(Debug, Clone)]
@@ -47,14 +50,29 @@ impl Destroyed {
     }
 
     /// Whether the service root is still the one that it was, and whoever wanted to destroy it has ended.
-    fn was_given_up(&self, identity: &str) -> bool {
+    fn was_given_up(&self, identity: &str, now: DateTime<Utc>) -> bool {
         let path = self.layout.own().join(IDENTITY);
         let bytes = files::read_bounded(&path, 1000).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.lines();
         let is_same = lines.next().is_some_and(|root| !root.is_empty() && root == identity);
-        is_same && lines.next().is_none_or(|process| !is_running(process))
+        let has_ended = match lines.next().filter(|process| !process.is_empty()) {
+            Some(process) => !is_running(process),
+            // Nobody knows who it was: it has had its time when the note is old.
+            None => path
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|noted| now - DateTime::<Utc>::from(noted) > LONGEST_DESTROY),
+        };
+        is_same && has_ended
     }
+}
+
+/// Whether something is left that backups could be made of. A destroy that failed half-way leaves a folder, too.
+fn is_a_service(host: &Host<'_>, service: &Service) -> bool {
+    let has = |name: &str| service.layout.root().join(name).is_file();
+    let has_container = || matches!(host.docker.container(&service.container()), Ok(Some(_)));
+    has("DATABASE_NAME") && has("PASSWORD") || has_container()
 }
 
 /// The process that destroys: its id and the time of its start, so that no later one is taken for it.
@@ -165,7 +183,7 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
         if !destroyed.layout.root().exists() {
             return Ok(destroyed);
         }
-        at += chrono::TimeDelta::seconds(1);
+        at += TimeDelta::seconds(1);
     }
 }
 
@@ -212,11 +230,15 @@ pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
 fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
     let Ok(names) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return Vec::new() };
     let Ok(identity) = files::identity(service.layout.root()) else { return Vec::new() };
-    names
+    let mut found: Vec<Destroyed> = names
         .flatten()
         .filter_map(|entry| Destroyed::of(host.dokku, &entry.file_name().into_string().ok()?))
-        .filter(|destroyed| destroyed.service == service.name && destroyed.was_given_up(&identity))
-        .collect()
+        .filter(|destroyed| destroyed.service == service.name && destroyed.was_given_up(&identity, host.now))
+        .collect();
+    if !found.is_empty() && !is_a_service(host, service) {
+        found.clear();
+    }
+    found
 }
 
 /// Deletes them for good.

@@ -34,6 +34,31 @@ impl Drop for OtherDisk {
     }
 }
 
+/// Another plugin that does not let a service be destroyed, after pgbackup was asked.
+struct Veto(PathBuf);
+
+impl Veto {
+    fn of(service: &Service) -> Self {
+        let plugin = world().join("plugins/enabled/zz-veto");
+        fs::create_dir_all(&plugin).unwrap();
+        let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
+        fs::write(plugin.join("service-action"), script).unwrap();
+        fs::write(
+            plugin.join("plugin.toml"),
+            "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
+        )
+        .unwrap();
+        Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
+        Veto(plugin)
+    }
+}
+
+impl Drop for Veto {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn kept(service: &str) -> Vec<Value> {
     let listed = dokku(&["pgbackup:list", "--destroyed", "--format", "json"]).ok().json();
     listed.as_array().unwrap().iter().filter(|one| one["service"] == service).cloned().collect()
@@ -139,19 +164,9 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     service.fill();
     let (damaged, id) = (service.create(), service.create());
     fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
-    let plugin = world().join("plugins/enabled/zz-veto");
-    fs::create_dir_all(&plugin).unwrap();
-    let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
-    fs::write(plugin.join("service-action"), script).unwrap();
-    fs::write(
-        plugin.join("plugin.toml"),
-        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
-    )
-    .unwrap();
-    Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
-    let refused = destroy(&service);
-    fs::remove_dir_all(&plugin).unwrap();
-    assert_ne!(refused.code, 0);
+    let veto = Veto::of(&service);
+    destroy(&service).fails_with("");
+    drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
     let run = service.pgbackup("create", &[]).ok();
     assert!(run.stderr.contains("was not destroyed after all: its backups are back"), "{}", run.stderr);
@@ -161,6 +176,39 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     assert!(service.backup(&damaged).join("dump/toc.dat").exists(), "what is left of a damaged one");
     assert_eq!(kept(&service.name), Vec::<Value>::new());
     service.pgbackup("verify", &[&id, "--level", "archive"]).ok();
+}
+
+#[test]
+fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there() {
+    let _place = PLACE.lock();
+    let service = Service::new("halfway");
+    let id = service.create();
+    let veto = Veto::of(&service);
+    destroy(&service).fails_with("");
+    drop(veto);
+    let folder = PathBuf::from(kept(&service.name)[0]["path"].as_str().unwrap());
+    let note = folder.with_file_name("service-root");
+    let known = fs::read_to_string(&note).unwrap();
+    let (identity, process) = known.split_once('\n').unwrap();
+    assert!(process.contains(' '), "the process that destroys: {known}");
+    // Nobody knows who destroys: it may be at work.
+    fs::write(&note, format!("{identity}\n\n")).unwrap();
+    service.pgbackup("prune", &[]).ok();
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (0, 1));
+    // rm came half-way, after the container was gone.
+    Command::new("touch").args(["--date", "2 hours ago"]).arg(&note).status().unwrap();
+    let password = service.root().join("PASSWORD");
+    let beside = service.root().join("PASSWORD.gone");
+    fs::rename(&password, &beside).unwrap();
+    let hidden = format!("{}.hidden", service.container());
+    crate::bench::docker(&["rename", &service.container(), &hidden]).ok();
+    service.pgbackup("prune", &[]).ok();
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (0, 1));
+    fs::rename(&beside, &password).unwrap();
+    crate::bench::docker(&["rename", &hidden, &service.container()]).ok();
+    service.pgbackup("prune", &[]).ok();
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (2, 0));
+    service.pgbackup("verify", &[&id, "--level", "quick"]).ok();
 }
 
 #[test]
