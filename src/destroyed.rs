@@ -11,6 +11,7 @@ use crate::create::{CreateOptions, create_backup};
 use crate::dokku::{Dokku, Service};
 use crate::error::{self, Failure};
 use crate::files;
+use crate::history;
 use crate::host::Host;
 use crate::layout::ServiceLayout;
 use crate::manifest::Pool;
@@ -198,17 +199,30 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
             let name = Path::new(entry.name());
             files::move_folder(&destroyed.layout.backups().join(name), &service.layout.backups().join(name))?;
         }
-        for (kept, now) in [
-            (destroyed.layout.settings(), service.layout.settings()),
-            (destroyed.layout.history(), service.layout.history()),
-        ] {
-            if kept.exists() && !now.exists() {
-                files::move_folder(&kept, &now)?;
-            }
-        }
+        bring_back_settings(host, service, &destroyed)?;
+        history::put_before(&service.layout, &destroyed.layout)?;
         files::remove_tree(destroyed.layout.root())?;
         host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
     }
+    Ok(())
+}
+
+/// Settings that somebody made meanwhile are in force; the old ones stay beside them.
+fn bring_back_settings(host: &Host<'_>, service: &Service, destroyed: &Destroyed) -> Result<()> {
+    let (kept, now) = (destroyed.layout.settings(), service.layout.settings());
+    if !kept.exists() {
+        return Ok(());
+    }
+    if !now.exists() {
+        return files::move_folder(&kept, &now);
+    }
+    let beside = service.layout.settings_before(&destroyed.at.format(TIME_FORMAT).to_string());
+    files::move_folder(&kept, &beside)?;
+    host.progress.warn(&format!(
+        "{} has new settings; those from before the destroy are in {}",
+        service.name,
+        beside.display()
+    ));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::App;
 use crate::cli::SetArgs;
 use crate::crontab;
+use crate::destroyed;
 use crate::error::Failure;
 use crate::files;
 use crate::settings::{self, KEYS, Key, Values};
@@ -19,6 +20,7 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
         let service = args.service.as_ref().ok_or_else(|| Failure::usage("which service, or --global?"))?;
         let name = service.parse().map_err(Failure::usage)?;
         let service = app.dokku.service(&name)?;
+        destroyed::bring_back_if_free(&app.host(), &service);
         files::create_private_folders(&service.layout.own())?;
         (service.layout.settings(), args.key.as_ref(), args.value.as_deref())
     };

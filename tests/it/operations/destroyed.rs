@@ -183,6 +183,7 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
     let _place = PLACE.lock();
     let service = Service::new("halfway");
     let id = service.create();
+    dokku(&["pgbackup:set", &service.name, "keep-daily", "9"]).ok();
     let veto = Veto::of(&service);
     destroy(&service).fails_with("");
     drop(veto);
@@ -206,8 +207,23 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
     assert_eq!((backups(&service).len(), kept(&service.name).len()), (0, 1));
     fs::rename(&beside, &password).unwrap();
     crate::bench::docker(&["rename", &hidden, &service.container()]).ok();
-    service.pgbackup("prune", &[]).ok();
+    // Somebody wrote new settings, and the runs above have a history.
+    let settings = service.root().join("pgbackup/settings.toml");
+    fs::write(&settings, "keep-daily = 3\n").unwrap();
+    let owned = Command::new("chown").arg("dokku:dokku").arg(&settings).status();
+    assert!(owned.unwrap().success());
+    let run = dokku(&["pgbackup:set", &service.name, "keep-weekly", "1"]).ok();
+    assert!(run.stderr.contains("settings.toml.before-destroy-"), "{}", run.stderr);
     assert_eq!((backups(&service).len(), kept(&service.name).len()), (2, 0));
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "keep-daily = 3\nkeep-weekly = 1\n");
+    let own = fs::read_dir(settings.parent().unwrap()).unwrap().flatten().map(|entry| entry.path());
+    let old: Vec<PathBuf> =
+        own.filter(|path| path.display().to_string().contains("before-destroy")).collect();
+    assert_eq!(fs::read_to_string(&old[0]).unwrap(), "keep-daily = 9\n");
+    let events = service.pgbackup("history", &["--format", "json"]).ok().json();
+    let commands: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["command"].as_str().unwrap()).collect();
+    assert_eq!(commands, ["prune", "prune", "destroy", "create", "create"]);
     service.pgbackup("verify", &[&id, "--level", "quick"]).ok();
 }
 
