@@ -125,10 +125,12 @@ pub fn find(dokku: &Dokku, wanted: &str) -> Result<Destroyed> {
 /// Before a service is destroyed: a last backup, then its folder is moved out of the way. `None` when there is nothing
 /// to save. An error refuses the destroy.
 pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
-    // Settings that cannot be read must neither cost the backups nor keep a service for ever.
-    let settings = host.settings_for_sure(service);
-    let final_backup = settings.as_ref().map_or(FinalBackup::On, |settings| settings.final_backup);
-    let is_scheduled = settings.is_some_and(|settings| settings.schedule.is_some());
+    // Its own settings may say that it must not be destroyed without a last backup.
+    let settings = host.settings_without_broken_global(service).map_err(|error| {
+        Failure::failed(format!("{} is not destroyed: {error}", service.name))
+            .hint("correct the file, or move it away to go back to the defaults")
+    })?;
+    let (final_backup, is_scheduled) = (settings.final_backup, settings.schedule.is_some());
     let backed_up = !catalog::list(&service.layout)?.is_empty();
     if !backed_up && !is_scheduled && final_backup != FinalBackup::Required {
         return Ok(None);

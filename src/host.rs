@@ -70,6 +70,15 @@ impl Host<'_> {
         self.settings(service).or_else(|_| self.global_settings()).ok()
     }
 
+    /// Those of the service; where only those for all services cannot be read, without them, which is said.
+    pub fn settings_without_broken_global(&self, service: &Service) -> Result<Settings> {
+        self.settings(service).or_else(|error| {
+            let own = Settings::load_own(&service.layout, self.dokku.environment().cores)?;
+            self.progress.warn(&format!("{error}; for {}, only its own settings count", service.name));
+            Ok(own)
+        })
+    }
+
     pub fn settings(&self, service: &Service) -> Result<Settings> {
         Settings::load(self.dokku.layout(), &service.layout, self.dokku.environment().cores)
     }

@@ -209,6 +209,11 @@ impl Settings {
         Ok(Self::of(&read(&service.settings())?, &read(&layout.global_settings())?, cores))
     }
 
+    /// Those of the service, as if there were none for all services.
+    pub fn load_own(service: &ServiceLayout, cores: usize) -> Result<Self> {
+        Ok(Self::of(&read(&service.settings())?, &Texts::new(), cores))
+    }
+
     /// Those of no service in particular.
     pub fn load_global(layout: &Layout, cores: usize) -> Result<Self> {
         Ok(Self::of(&Texts::new(), &read(&layout.global_settings())?, cores))

@@ -124,6 +124,11 @@ fn what_cannot_be_saved_is_said_and_refused_where_that_is_wanted() {
     assert!(service.root().join("DATABASE_NAME").exists());
     dokku(&["postgres:start", &service.name]).ok();
     assert_eq!(service.sql("select count(*) from cows"), "5000");
+    let settings = service.root().join("pgbackup/settings.toml");
+    let good = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{good}jobs = 99\n")).unwrap();
+    destroy(&service).fails(1, "is not destroyed").fails(1, "settings.toml cannot be used: line 2");
+    fs::write(&settings, good).unwrap();
     service.create();
     dokku(&["pgbackup:set", &service.name, "final-backup", "on"]).ok();
     dokku(&["postgres:stop", &service.name]).ok();
