@@ -194,12 +194,20 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
 /// wanted to destroy it has ended. The service's lock is the caller's.
 pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
     for destroyed in of_living(host, service) {
+        let there: Vec<_> =
+            catalog::whole(catalog::list(&service.layout)?).into_iter().map(|one| one.id).collect();
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
             let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
             files::create_private_folders(&service.layout.backups())?;
             let name = Path::new(entry.name());
-            files::move_folder(&destroyed.layout.backups().join(name), &service.layout.backups().join(name))?;
+            let (from, to) = (destroyed.layout.backups().join(name), service.layout.backups().join(name));
+            // A copy that was whole before the original could be removed is enough.
+            if there.iter().any(|id| id.as_str() == entry.name()) {
+                files::remove_tree(&from)?;
+            } else {
+                files::move_folder(&from, &to)?;
+            }
         }
         bring_back_settings(host, service, &destroyed)?;
         history::put_before(&service.layout, &destroyed.layout)?;

@@ -169,15 +169,27 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     service.fill();
     let (damaged, id) = (service.create(), service.create());
     fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
+    let twice = service.create();
+    let aside = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("--archive").arg(service.backup(&twice)).arg(aside.path()).status();
+    assert!(copied.unwrap().success());
     let veto = Veto::of(&service);
     destroy(&service).fails_with("");
     drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
+    // As if it had been copied back already.
+    let script = "install -d -m 700 -o dokku -g dokku \"$1\" && mv \"$2\" \"$1/\"";
+    let moved = Command::new("bash")
+        .args(["-c", script, "-"])
+        .arg(service.backups())
+        .arg(aside.path().join(&twice))
+        .status();
+    assert!(moved.unwrap().success());
     let run = service.pgbackup("create", &[]).ok();
     assert!(run.stderr.contains("was not destroyed after all: its backups are back"), "{}", run.stderr);
     let ids: Vec<String> =
         backups(&service).iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
-    assert!(ids.len() == 4 && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
+    assert!(ids.len() == 5 && ids.contains(&twice) && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
     assert!(service.backup(&damaged).join("dump/toc.dat").exists(), "what is left of a damaged one");
     assert_eq!(kept(&service.name), Vec::<Value>::new());
     service.pgbackup("verify", &[&id, "--level", "archive"]).ok();
