@@ -13,7 +13,8 @@ use crate::error::{self, Failure};
 use crate::files;
 use crate::history;
 use crate::host::Host;
-use crate::layout::ServiceLayout;
+use crate::layout::{self, ServiceLayout};
+use crate::lock::BackupLock;
 use crate::manifest::Pool;
 use crate::process;
 use crate::service_name::ServiceName;
@@ -265,9 +266,44 @@ fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
     found
 }
 
-/// Deletes them for good.
-pub fn delete(destroyed: &Destroyed) -> Result<()> {
-    files::remove_tree(destroyed.layout.root())
+/// Deletes them for good: out of the list by one rename first.
+pub fn delete(host: &Host<'_>, destroyed: &Destroyed) -> Result<()> {
+    clear_deleted(host);
+    // Tells a deletion that goes on from one that was killed.
+    let root = destroyed.layout.root();
+    let lock = BackupLock::exclusive(root)?.ok_or_else(|| busy(destroyed))?;
+    let backups = catalog::whole(catalog::list(&destroyed.layout)?);
+    let held =
+        backups.iter().map(|backup| BackupLock::exclusive(&backup.folder)?.ok_or_else(|| busy(destroyed)));
+    let held: Vec<BackupLock> = held.collect::<Result<_>>()?;
+    let doomed =
+        host.dokku.layout().destroyed().join(format!("{}{}", layout::DELETED_PREFIX, destroyed.name));
+    files::rename_durably(root, &doomed)?;
+    files::remove_tree(&doomed)?;
+    drop((lock, held));
+    Ok(())
+}
+
+fn busy(destroyed: &Destroyed) -> anyhow::Error {
+    Failure::busy(format!("a backup of {} is being restored or deleted now", destroyed.name))
+        .hint("wait for that run to end, then type the same command again")
+        .into()
+}
+
+/// Removes what a killed deletion left. It only takes room, so it is no reason to fail.
+pub fn clear_deleted(host: &Host<'_>) {
+    let Ok(entries) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return };
+    for entry in entries.flatten() {
+        let is_doomed = entry.file_name().to_string_lossy().starts_with(layout::DELETED_PREFIX);
+        if !is_doomed || !BackupLock::exclusive(&entry.path()).is_ok_and(|lock| lock.is_some()) {
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match files::remove_tree(&entry.path()) {
+            Ok(()) => host.progress.note(&format!("removed {name} that a killed run had left")),
+            Err(error) => host.progress.warn(&format!("{name} of a destroyed service stays: {error:#}")),
+        }
+    }
 }
 
 #[cfg(test)]

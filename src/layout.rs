@@ -17,6 +17,7 @@
 //!     apps/<app>/deploy-<key>.toml                 a deploy that is going on
 //!     practice/<app>.toml                          what a practice run has made
 //!     destroyed/<service>-<time>/pgbackup/         what a destroyed service had in its folder pgbackup/
+//!     destroyed/.deleted-<service>-<time>/         being removed
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -36,6 +36,7 @@ pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<
         files::remove_tree(&service.layout.backups().join(folder))?;
         host.progress.note(&format!("removed the {what} {} that a killed run had left", entry.name()));
     }
+    destroyed::clear_deleted(host);
     clear_scratch(host, service)
 }
 

@@ -76,7 +76,7 @@ pub fn delete(app: &App<'_>, name: &str) -> Result<()> {
     let warning =
         format!("All backups of the destroyed service {} are going to be deleted for good", found.service);
     app.ui.confirm(&warning, &found.name, app.docker.interrupt())?;
-    destroyed::delete(&found)?;
+    destroyed::delete(&app.host(), &found)?;
     app.ui.heading(&format!("The backups {} are deleted", found.name));
     Ok(())
 }

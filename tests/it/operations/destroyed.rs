@@ -107,7 +107,17 @@ fn the_backups_outlive_their_service_and_come_back_into_another() {
     let old = dokku(&["pgbackup:list", "--destroyed"]).ok().stdout;
     assert!(old.contains(&name), "{old}");
     dokku(&["pgbackup:delete", "--destroyed", &name]).fails(6, "not confirmed");
+    let reader = fs::File::open(folder.join(kept_now[0]["last_backup"].as_str().unwrap())).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    dokku(&["pgbackup:delete", "--destroyed", &name, "--force"]).fails(4, "is being restored");
+    drop(reader);
+    // What a killed deletion left.
+    let left = world().join(format!("lib/data/pgbackup/destroyed/.deleted-{}-x", service.name));
+    fs::create_dir_all(left.join("pgbackup")).unwrap();
+    let owned = Command::new("chown").args(["-R", "dokku:dokku"]).arg(&left).status();
+    assert!(owned.unwrap().success());
     forget(&name);
+    assert!(!left.exists());
     assert_eq!(kept(&service.name), Vec::<Value>::new());
     dokku(&["pgbackup:delete", "--destroyed", &name, "--force"])
         .fails(5, "no backups of a destroyed service");
