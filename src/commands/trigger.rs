@@ -83,7 +83,10 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             let is_net = deploy::is_net(&app.dokku.environment().deploy, container, phase);
             return if is_net { back_up(app, name) } else { Ok(()) };
         }
-        Call::CronEntries => return cron_entries(app),
+        Call::CronEntries => {
+            cron_entries(app);
+            Ok(())
+        }
         Call::Save { service } => return save(app, service),
         // The lines of a service that is gone are gone with the next writing.
         Call::Gone { .. } => {
@@ -103,8 +106,9 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
     Ok(())
 }
 
-fn cron_entries(app: &App<'_>) -> Result<()> {
-    let (lines, broken) = crontab::entries(&app.host())?;
+/// Never an error: that would cost all plugins their lines.
+fn cron_entries(app: &App<'_>) {
+    let (lines, broken) = crontab::entries(&app.host());
     for problem in broken {
         app.host().progress.warn(&format!("no schedule for {problem}"));
     }
@@ -112,7 +116,6 @@ fn cron_entries(app: &App<'_>) -> Result<()> {
     if !lines.is_empty() {
         app.ui.result(lines.trim_end());
     }
-    Ok(())
 }
 
 /// Before a service is destroyed. An error refuses that.

@@ -106,6 +106,12 @@ fn one_bad_service_does_not_spoil_the_crontab_of_the_others() {
     let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();
     assert!(entries.stderr.contains(&format!("no schedule for {}", bad.name)), "{}", entries.stderr);
     assert!(entries.stdout.lines().all(|line| line.split(';').count() == 3), "{}", entries.stdout);
+    // One whose files nobody can read is backed up in vain, which is told; the others never notice.
+    Command::new("chmod").arg("000").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
+    let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();
+    assert!(entries.stdout.contains(&good.name), "{}", entries.stdout);
+    assert!(dokku(&["pgbackup:list"]).ok().stdout.contains(&good.name));
+    Command::new("chmod").arg("600").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
     // A service's lines go with it.
     let name = good.name.clone();
     drop(good);
