@@ -24,7 +24,7 @@ pub fn entries(host: &Host<'_>) -> (String, Vec<String>) {
     });
     for service in services {
         destroyed::bring_back_if_free(host, &service);
-        match host.settings(&service) {
+        match host.settings_without_broken_global(&service) {
             Ok(settings) => {
                 for (schedule, command) in
                     [(settings.schedule, "create"), (settings.verify_schedule, "verify")]

@@ -65,9 +65,9 @@ impl Host<'_> {
         Settings::load_global(self.dokku.layout(), self.dokku.environment().cores)
     }
 
-    /// Those of the service or, where they cannot be read, those for all services: for what must be done all the same.
+    /// Those that can be read, of the service or for all services: for what must be done all the same.
     pub fn settings_for_sure(&self, service: &Service) -> Option<Settings> {
-        self.settings(service).or_else(|_| self.global_settings()).ok()
+        self.settings_without_broken_global(service).or_else(|_| self.global_settings()).ok()
     }
 
     /// Those of the service; where only those for all services cannot be read, without them, which is said.

@@ -106,6 +106,23 @@ fn one_bad_service_does_not_spoil_the_crontab_of_the_others() {
     let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();
     assert!(entries.stderr.contains(&format!("no schedule for {}", bad.name)), "{}", entries.stderr);
     assert!(entries.stdout.lines().all(|line| line.split(';').count() == 3), "{}", entries.stdout);
+    // Broken settings for all services: what the schedule runs fails, and that is told.
+    let global = world().join("lib/config/pgbackup/settings.toml");
+    let of_all = fs::read_to_string(&global).unwrap();
+    fs::write(&global, format!("{of_all}jobs = 99\n")).unwrap();
+    let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]);
+    let told = tempfile::tempdir().unwrap();
+    let notify = telling::program(told.path(), &format!("cat >>{}/told", told.path().display()));
+    fs::write(
+        good.root().join("pgbackup/settings.toml"),
+        format!("schedule = \"40 3 * * *\"\nnotify-command = {notify:?}\n"),
+    )
+    .unwrap();
+    let failed = good.pgbackup("create", &["--scheduled"]);
+    fs::write(&global, &of_all).unwrap();
+    assert!(entries.ok().stdout.contains(&good.name));
+    failed.fails(1, "settings.toml cannot be used");
+    assert!(fs::read_to_string(told.path().join("told")).unwrap().contains("backup-failed"));
     // One whose files nobody can read is backed up in vain, which is told; the others never notice.
     Command::new("chmod").arg("000").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
     let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();

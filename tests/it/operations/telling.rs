@@ -13,7 +13,7 @@ use super::SERVER;
 use crate::bench::{Service, dokku};
 
 /// A program for `notify-command` that does as `script` says.
-fn program(folder: &Path, script: &str) -> String {
+pub fn program(folder: &Path, script: &str) -> String {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.join("notify");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
