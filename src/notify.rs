@@ -73,7 +73,7 @@ fn warn(host: &Host<'_>, whom: &str, told: Result<()>) {
 fn run(host: &Host<'_>, tool: &Tool, json: &str) -> Result<()> {
     let started = Instant::now();
     let limit = Duration::from_secs(PATIENCE + 5);
-    let output = tool.clone().input(json).start()?.wait(|| {
+    let output = tool.clone().input(json).start()?.wait_for_itself(|| {
         host.check()?;
         if started.elapsed() > limit {
             return Err(Failure::tool(format!("no answer in {} seconds", limit.as_secs())).into());
