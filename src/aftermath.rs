@@ -37,7 +37,7 @@ pub fn follow<T>(host: &Host<'_>, service: &Service, run: Run<'_>, ended: &Resul
         Some(Pool::Deploy) => "deploy",
         _ => host.who,
     };
-    let mut event = Event::of(run.command, who, host.now, ended, run.started.elapsed());
+    let mut event = Event::of(run.command, who, host.time_of(run.started), ended, run.started.elapsed());
     event.backup = run.backup.map(ToString::to_string);
     event.pool = run.pool.map(|pool| pool.as_str().to_owned());
     if let Some(problem) = run.problem {

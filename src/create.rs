@@ -63,11 +63,11 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 }
 
 fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
-    let asked = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
     let lock = host.lock(service, "pgbackup:create", options.patience)?;
     // The data is as old as the dump, however long another run was waited for.
-    let (began, started) = (host.now + TimeDelta::from_std(asked.elapsed())?, Instant::now());
+    let started = Instant::now();
+    let began = host.time_of(started);
     let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;

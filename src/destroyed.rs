@@ -180,7 +180,7 @@ fn last_backup(host: &Host<'_>, service: &Service, wanted: FinalBackup) -> Resul
 }
 
 fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
-    let mut at = host.now;
+    let mut at = host.time();
     loop {
         let name = format!("{}-{}", service.name, at.format(TIME_FORMAT));
         let destroyed = Destroyed::of(host.dokku, &name).context("the name of the destroyed service")?;
@@ -258,7 +258,9 @@ fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
     let mut found: Vec<Destroyed> = names
         .flatten()
         .filter_map(|entry| Destroyed::of(host.dokku, &entry.file_name().into_string().ok()?))
-        .filter(|destroyed| destroyed.service == service.name && destroyed.was_given_up(&identity, host.now))
+        .filter(|destroyed| {
+            destroyed.service == service.name && destroyed.was_given_up(&identity, host.time())
+        })
         .collect();
     if !found.is_empty() && !is_a_service(host, service) {
         found.clear();

@@ -28,7 +28,7 @@ pub struct Fate {
 pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
     let settings = host.settings(service)?;
     let backups = catalog::whole(catalog::list(&service.layout)?);
-    let now = host.now.with_timezone(&Local);
+    let now = host.time().with_timezone(&Local);
     let decisions = retention::decide(&candidates(&backups), &settings.policies, &now);
     let fate = |decision: retention::Decision| {
         let backup = backups.iter().find(|backup| backup.id == decision.id)?.clone();
@@ -98,7 +98,7 @@ pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expect
         return Ok(());
     }
     let backups = catalog::whole(catalog::list(&service.layout)?);
-    let may_go = retention::shrink(&candidates(&backups), &host.now.with_timezone(&Local));
+    let may_go = retention::shrink(&candidates(&backups), &host.time().with_timezone(&Local));
     let backup = |id: BackupId| backups.iter().find(|backup| backup.id == id);
     // One that is being read does not go now, and must not be counted on.
     let may_go: Vec<&Backup> =

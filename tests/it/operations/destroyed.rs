@@ -188,7 +188,7 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
     // As if it had been copied back already.
-    let script = "install -d -m 700 -o dokku -g dokku \"$1\" && mv \"$2\" \"$1/\"";
+    let script = "install -d -m 700 -o dokku -g dokku \"${1%/*}\" \"$1\" && mv \"$2\" \"$1/\"";
     let moved = Command::new("bash")
         .args(["-c", script, "-"])
         .arg(service.backups())
