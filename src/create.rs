@@ -136,8 +136,13 @@ fn dump_all(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<(
 
 /// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
 fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool) {
-    let pruned =
-        prune::plan(host, service).and_then(|plan| prune::carry_out(host, service, &plan, Some(pool)));
+    let pruned = prune::plan(host, service).and_then(|plan| {
+        if let Some(wrong) = prune::misdated(&plan) {
+            host.progress
+                .warn(&format!("the date of {wrong} or the clock is wrong: no backup is removed any more"));
+        }
+        prune::carry_out(host, service, &plan, Some(pool))
+    });
     match pruned {
         Ok(removed) => removed
             .iter()

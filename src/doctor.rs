@@ -14,6 +14,7 @@ use crate::files;
 use crate::history::Event;
 use crate::host::Host;
 use crate::process::Tool;
+use crate::prune;
 use crate::settings::{OnDeploy, Settings};
 use crate::status::Status;
 use crate::units;
@@ -159,6 +160,7 @@ fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
     }
     findings.extend(folders(service));
     findings.extend(entries(service)?);
+    findings.extend(dates(host, service));
     findings.extend(proof(host, service, &status));
     findings.extend(room);
     findings.extend(care(host, service, &status)?);
@@ -205,6 +207,16 @@ fn entries(service: &Service) -> Result<Vec<Finding>> {
         ),
     };
     Ok(catalog::list(&service.layout)?.into_iter().filter_map(finding).collect())
+}
+
+/// Retention and the alarms rest on the dates.
+fn dates(host: &Host<'_>, service: &Service) -> Option<Finding> {
+    let plan = prune::plan(host, service).ok()?;
+    let wrong = prune::misdated(&plan)?;
+    let what =
+        format!("the date of {wrong} or the server's clock is wrong, so no backup is removed any more");
+    let cure = format!("set the clock; if it is right: dokku pgbackup:delete {} {wrong}", service.name);
+    Some(Finding::new(Some(service), what, cure))
 }
 
 fn proof(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding> {

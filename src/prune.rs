@@ -13,7 +13,7 @@ use crate::files;
 use crate::host::Host;
 use crate::lock::BackupLock;
 use crate::manifest::{Level, Pool};
-use crate::retention::{self, Candidate, Verdict};
+use crate::retention::{self, Candidate, Reason, Verdict};
 use crate::settings::Settings;
 use crate::units;
 
@@ -35,6 +35,17 @@ pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
         Some(Fate { backup, verdict: decision.verdict })
     };
     Ok(decisions.into_iter().filter_map(fate).collect())
+}
+
+/// The backup for whose date nothing is removed any more.
+pub fn misdated(plan: &[Fate]) -> Option<&BackupId> {
+    plan.iter().find_map(|fate| match &fate.verdict {
+        Verdict::Keep(reasons) => reasons.iter().find_map(|reason| match reason {
+            Reason::Misdated(id) => Some(id),
+            _ => None,
+        }),
+        Verdict::Remove => None,
+    })
 }
 
 fn candidates(backups: &[Backup]) -> Vec<Candidate> {

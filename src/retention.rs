@@ -22,7 +22,7 @@ use crate::backup_id::BackupId;
 use crate::manifest::Pool;
 
 /// Clocks that are set by the network are off by less.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// What is to be known of a backup to decide about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

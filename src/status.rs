@@ -11,6 +11,7 @@ use crate::files;
 use crate::history::{self, Event};
 use crate::host::Host;
 use crate::manifest::{Level, Pool};
+use crate::retention::CLOCK_TOLERANCE;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
@@ -101,8 +102,11 @@ fn overdue(
     backups: &[Backup],
 ) -> Option<DateTime<Local>> {
     let due = schedule.last(&(host.now.with_timezone(&Local) - GRACE))?;
-    // One that a deploy or somebody made does not say that the schedule works.
-    let newest = backups.iter().find(|backup| backup.manifest.pool == Pool::Scheduled);
+    // One that a deploy or somebody made does not say that the schedule works, nor does one from the future.
+    let says = |backup: &&Backup| {
+        backup.manifest.pool == Pool::Scheduled && backup.manifest.started_at <= host.time() + CLOCK_TOLERANCE
+    };
+    let newest = backups.iter().find(says);
     let is_missing = newest.is_none_or(|newest| newest.manifest.started_at < due);
     // Nothing is missed that was due before the schedule was set, or the service made.
     let made = |path: &Path| {

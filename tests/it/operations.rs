@@ -196,8 +196,11 @@ fn an_overdue_backup_is_told_of() {
     Command::new("touch").args(["--date", "2020-01-01"]).args([&settings, &name, &global]).status().unwrap();
     assert_eq!(health(), "OVERDUE");
     service.pgbackup("doctor", &[]).fails(1, "found").says("was not made");
-    service.create();
+    let made = service.create();
     assert_eq!(health(), "OVERDUE", "one by hand does not say that the schedule works");
+    let future = copy_to(&service, &made, "20990101T000000Z-aaaa", "scheduled");
+    assert_eq!(health(), "OVERDUE", "nor does one from the future");
+    fs::remove_dir_all(future).unwrap();
     service.pgbackup("create", &["--scheduled"]).ok();
     assert_eq!(health(), "ok");
     let listed = dokku(&["pgbackup:list"]).ok().stdout;

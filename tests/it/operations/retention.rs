@@ -112,9 +112,13 @@ fn a_backup_from_the_future_keeps_everything() {
         "{}",
         run.stdout
     );
+    let run = service.pgbackup("create", &[]).ok();
+    assert!(run.stderr.contains("no backup is removed any more"), "{}", run.stderr);
+    let found = service.pgbackup("doctor", &[]).fails(1, "found").says("no backup is removed any more");
+    assert!(found.stdout.contains("20990101T000000Z-aaaa"), "{}", found.stdout);
     fs::remove_dir_all(service.backup("20990101T000000Z-aaaa")).unwrap();
     service.pgbackup("prune", &[]).ok();
-    assert_eq!(ids(&service).len(), 6);
+    assert_eq!(ids(&service).len(), 7);
 }
 
 #[test]
