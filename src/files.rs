@@ -423,8 +423,8 @@ mod tests {
         for name in ["stays", "goes"] {
             create_private_folder(&path(name)).unwrap();
         }
-        write_private(&path("goes/own"), &[1; 100_000]).unwrap();
-        write_private(&path("goes/shared"), &[1; 50_000]).unwrap();
+        write_private(&path("goes/own"), "x".repeat(100_000).as_bytes()).unwrap();
+        write_private(&path("goes/shared"), "x".repeat(50_000).as_bytes()).unwrap();
         link(&path("goes/shared"), &path("stays/shared")).unwrap();
         let (all, less) = (disk_use(folder.path()), disk_use_without(folder.path(), &[&path("goes")]));
         assert!(all - less >= 100_000 && less >= 50_000, "{all} and {less}");

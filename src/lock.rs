@@ -58,10 +58,8 @@ impl ServiceLock {
                 .into());
         }
         let note = format!("{purpose} (process {})\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(note.as_bytes()))
-            .with_context(|| format!("cannot write the lock {}", path.display()))?;
+        // On a full disk there is no room for the note. The lock is held all the same, and a delete makes room.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
         Ok(ServiceLock { _file: file })
     }
 }

@@ -41,7 +41,7 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
 
 fn delete(app: &App<'_>, service: &Service, names: &[String]) -> Result<()> {
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
-    leftovers::clear(&app.host(), service, &lock)?;
+    leftovers::clear_without_docker(&app.host(), service, &lock)?;
     for name in names {
         catalog::remove(&service.layout, name)?;
         app.ui.heading(&format!("Backup {name} of {} deleted", service.name));

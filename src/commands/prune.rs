@@ -42,7 +42,7 @@ pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
         let pruned = (|| {
             files::create_private_folders(&service.layout.own())?;
             let lock = host.lock(&service, "pgbackup:prune", Duration::ZERO)?;
-            leftovers::clear(&host, &service, &lock)?;
+            leftovers::clear_without_docker(&host, &service, &lock)?;
             let plan = prune::plan(&host, &service)?;
             prune::carry_out(&host, &service, &plan, None)?;
             Ok(plan)
