@@ -79,7 +79,7 @@ const PER_THREAD: usize = 64;
 /// Everything among the backups of a service, newest first. What cannot be read is told, never skipped.
 pub fn list(service: &ServiceLayout) -> Result<Vec<Entry>> {
     let folder = service.backups();
-    if !folder.is_dir() {
+    if !files::exists(&folder)? {
         return Ok(Vec::new());
     }
     let mut names: Vec<String> = fs::read_dir(&folder)

@@ -94,7 +94,7 @@ const IDENTITY: &str = "service-root";
 /// All that the user may see, newest first.
 pub fn list(dokku: &Dokku) -> Result<Vec<Destroyed>> {
     let folder = dokku.layout().destroyed();
-    if !folder.is_dir() {
+    if !files::exists(&folder)? {
         return Ok(Vec::new());
     }
     let names = std::fs::read_dir(&folder)
@@ -221,10 +221,10 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
 /// Settings that somebody made meanwhile are in force; the old ones stay beside them.
 fn bring_back_settings(host: &Host<'_>, service: &Service, destroyed: &Destroyed) -> Result<()> {
     let (kept, now) = (destroyed.layout.settings(), service.layout.settings());
-    if !kept.exists() {
+    if !files::exists(&kept)? {
         return Ok(());
     }
-    if !now.exists() {
+    if !files::exists(&now)? {
         return files::move_folder(&kept, &now);
     }
     let beside = service.layout.settings_before(&destroyed.at.format(TIME_FORMAT).to_string());

@@ -48,7 +48,7 @@ impl Finding {
 pub fn examine(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
     let mut findings = server(host, services)?;
     for service in services {
-        findings.extend(one(host, service)?);
+        findings.extend(one(host, service));
     }
     Ok(findings)
 }
@@ -123,11 +123,16 @@ fn is_running(name: &str) -> bool {
         .any(|comm| comm.trim_end() == name)
 }
 
-fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
-    let status = Status::of(host, service)?;
+fn one(host: &Host<'_>, service: &Service) -> Vec<Finding> {
+    let status = Status::of(host, service);
     let name = &service.name;
     let mut findings = Vec::new();
     let mut find = |what: String, cure: String| findings.push(Finding::new(Some(service), what, cure));
+    let unread = [host.dokku.known_service(name).err(), service.links().err()];
+    let unread = unread.into_iter().flatten().map(|error| format!("{error:#}"));
+    for why in status.unreadable.iter().cloned().chain(unread) {
+        find(why, format!("everything in {} must be dokku's", service.layout.root().display()));
+    }
     if let Err(error) = &status.settings {
         find(error.to_string(), "correct that line, or move the file away".to_owned());
     }
@@ -159,12 +164,12 @@ fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
         );
     }
     findings.extend(folders(service));
-    findings.extend(entries(service)?);
+    findings.extend(entries(service));
     findings.extend(dates(host, service));
     findings.extend(proof(host, service, &status));
     findings.extend(room);
-    findings.extend(care(host, service, &status)?);
-    Ok(findings)
+    findings.extend(care(host, service, &status));
+    findings
 }
 
 /// Everything belongs to dokku alone: else `postgres:destroy` fails half-way, or others read the data.
@@ -188,7 +193,7 @@ fn folders(service: &Service) -> Vec<Finding> {
     )]
 }
 
-fn entries(service: &Service) -> Result<Vec<Finding>> {
+fn entries(service: &Service) -> Vec<Finding> {
     let name = &service.name;
     let finding = |entry: Entry| match entry {
         Entry::Whole(_) => None,
@@ -206,7 +211,7 @@ fn entries(service: &Service) -> Result<Vec<Finding>> {
             .advice(),
         ),
     };
-    Ok(catalog::list(&service.layout)?.into_iter().filter_map(finding).collect())
+    catalog::list(&service.layout).unwrap_or_default().into_iter().filter_map(finding).collect()
 }
 
 /// Retention and the alarms rest on the dates.
@@ -250,12 +255,12 @@ fn room(service: &Service, status: &Status) -> Option<Finding> {
 }
 
 /// What nobody has taken care of yet.
-fn care(host: &Host<'_>, service: &Service, status: &Status) -> Result<Vec<Finding>> {
+fn care(host: &Host<'_>, service: &Service, status: &Status) -> Vec<Finding> {
     let name = &service.name;
-    let links = service.links()?;
-    let Ok(settings) = &status.settings else { return Ok(Vec::new()) };
+    let links = service.links().unwrap_or_default();
+    let Ok(settings) = &status.settings else { return Vec::new() };
     let mut findings = Vec::new();
-    if status.last_good.is_none() {
+    if status.last_good.is_none() && status.unreadable.is_none() {
         findings.push(Finding::new(
             Some(service),
             "it has no good backup",
@@ -279,7 +284,7 @@ fn care(host: &Host<'_>, service: &Service, status: &Status) -> Result<Vec<Findi
         let what = format!("the container {} is at work, or a killed run left it", container.name);
         findings.push(Finding::new(Some(service), what, "the next create clears it").advice());
     }
-    Ok(findings)
+    findings
 }
 
 /// Whether anybody hears of a failure.

@@ -109,7 +109,7 @@ impl Dokku {
     /// The names of all services, whoever may use them.
     fn service_names(&self) -> Result<Vec<ServiceName>> {
         let folder = self.layout.services();
-        if !folder.is_dir() {
+        if !files::exists(&folder)? {
             return Ok(Vec::new());
         }
         let mut names: Vec<ServiceName> = std::fs::read_dir(&folder)
@@ -252,7 +252,7 @@ fn first_line(path: &Path) -> Result<Option<String>> {
 fn small_file(path: &Path) -> Result<Option<String>> {
     match files::read_bounded(path, SMALL_FILE) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(_) if !path.exists() => Ok(None),
+        Err(_) if !files::exists(path)? => Ok(None),
         Err(error) => Err(error),
     }
 }

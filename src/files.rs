@@ -228,6 +228,11 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
+/// Whether something is there. Not to be allowed to look is an error, and no sign of absence.
+pub fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| format!("cannot look at {}", path.display()))
+}
+
 /// Reads a file of at most `limit` bytes that is a plain file (not a link, a pipe or a device).
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let shown = || path.display().to_string();

@@ -88,7 +88,7 @@ pub fn put_before(service: &ServiceLayout, older: &ServiceLayout) -> Result<()> 
 /// The whole file; nothing where there is none.
 fn lines(service: &ServiceLayout) -> Result<Vec<u8>> {
     let path = service.history();
-    if path.exists() { files::read_bounded(&path, 4 * MAX_SIZE) } else { Ok(Vec::new()) }
+    if files::exists(&path)? { files::read_bounded(&path, 4 * MAX_SIZE) } else { Ok(Vec::new()) }
 }
 
 /// All events, newest first. Lines that cannot be read are left out.

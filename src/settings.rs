@@ -369,7 +369,7 @@ pub fn set(path: &Path, key: &Key, value: Option<&str>) -> Result<()> {
     let value = value.map(|text| key.parse(text)).transpose()?;
     // Refuses to touch a file that is broken.
     read(path)?;
-    let text = if path.exists() { read_text(path)? } else { String::new() };
+    let text = if files::exists(path)? { read_text(path)? } else { String::new() };
     let mut document: toml_edit::DocumentMut = text.parse()?;
     match value {
         Some(Value::Integer(number)) => document[key.name] = toml_edit::value(number),
@@ -393,7 +393,7 @@ fn read_text(path: &Path) -> Result<String> {
 
 /// The settings of one file, each checked.
 fn read(path: &Path) -> Result<Texts> {
-    if !path.exists() {
+    if !files::exists(path)? {
         return Ok(Texts::new());
     }
     let text = read_text(path)?;

@@ -24,6 +24,8 @@ pub struct Status {
     pub service: Service,
     /// Why the settings cannot be read.
     pub settings: Result<Settings>,
+    /// Why its backups or its history cannot be read; then the rest says little.
+    pub unreadable: Option<String>,
     /// Whole backups.
     pub count: usize,
     pub last_good: Option<Backup>,
@@ -41,9 +43,15 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn of(host: &Host<'_>, service: &Service) -> Result<Self> {
+    /// One service that cannot be looked at does not hide the others, so this is never an error.
+    pub fn of(host: &Host<'_>, service: &Service) -> Self {
         let settings = host.settings(service);
-        let entries = catalog::list(&service.layout)?;
+        let mut unreadable = None;
+        let mut keep = |error: anyhow::Error| {
+            unreadable.get_or_insert_with(|| format!("{error:#}"));
+        };
+        let entries = catalog::list(&service.layout).map_err(&mut keep).unwrap_or_default();
+        let events = history::read(&service.layout).map_err(&mut keep).unwrap_or_default();
         let newest_is_broken = match entries
             .iter()
             .find(|entry| !matches!(entry, Entry::Pending { .. } | Entry::Deleted { .. }))
@@ -53,13 +61,12 @@ impl Status {
             _ => false,
         };
         let backups = catalog::whole(entries);
-        let events = history::read(&service.layout)?;
         let last = |command: &str| events.iter().find(|event| event.command == command && event.is_telling());
         let failures = ["create", "verify"].into_iter().filter_map(last).filter(|event| !event.good);
         let drills = backups.iter().filter_map(|backup| backup.verified.as_ref());
         let now = host.now.with_timezone(&Local);
         let schedule = settings.as_ref().ok().and_then(|settings| settings.schedule.clone());
-        Ok(Status {
+        Status {
             count: backups.len(),
             last_good: backups.iter().find(|backup| backup.is_good()).cloned(),
             last_drill: drills
@@ -72,13 +79,16 @@ impl Status {
             disk_bytes: files::disk_use(&service.layout.backups()),
             failures: failures.cloned().collect(),
             settings,
+            unreadable,
             service: service.clone(),
-        })
+        }
     }
 
     /// In a word: `ok`, or what is wrong.
     pub fn health(&self) -> &'static str {
-        if self.settings.is_err() {
+        if self.unreadable.is_some() {
+            "UNREADABLE"
+        } else if self.settings.is_err() {
             "SETTINGS"
         } else if self.newest_is_bad {
             "BAD BACKUP"

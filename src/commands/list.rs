@@ -59,8 +59,7 @@ impl<'a> OverviewView<'a> {
 fn list_all(app: &App<'_>, format: Format) -> Result<()> {
     let host = app.host();
     let services = app.dokku.services()?;
-    let mut statuses: Vec<Status> =
-        services.iter().map(|service| Status::of(&host, service)).collect::<Result<_>>()?;
+    let mut statuses: Vec<Status> = services.iter().map(|service| Status::of(&host, service)).collect();
     if format == Format::Json {
         let manifests = statuses.iter_mut().filter_map(|status| status.last_good.as_mut());
         hide_foreign_apps(app, manifests.map(|backup| &mut backup.manifest))?;

@@ -20,8 +20,7 @@ pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
         Some(name) => vec![app.dokku.service(name)?],
         None => app.dokku.services()?,
     };
-    let statuses: Vec<Status> =
-        services.iter().map(|service| Status::of(&host, service)).collect::<Result<_>>()?;
+    let statuses: Vec<Status> = services.iter().map(|service| Status::of(&host, service)).collect();
     if args.format == Some(ReportFormat::Prometheus) {
         app.ui.result(metrics::text(&host, &statuses).trim_end());
         return Ok(());
@@ -57,6 +56,9 @@ fn show(app: &App<'_>, status: &Status) {
     for key in REPORT_STATE {
         let value = value(app, status, key).unwrap_or_default();
         app.ui.detail(&format!("{:<30} {value}", title(key)));
+    }
+    if let Some(why) = &status.unreadable {
+        app.ui.problem(why);
     }
     match &status.settings {
         Err(error) => app.ui.problem(&error.to_string()),

@@ -129,6 +129,17 @@ fn one_bad_service_does_not_spoil_the_crontab_of_the_others() {
     assert!(entries.stdout.contains(&good.name), "{}", entries.stdout);
     assert!(dokku(&["pgbackup:list"]).ok().stdout.contains(&good.name));
     Command::new("chmod").arg("600").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
+    // Backups that cannot be read are not taken for none, and hide nobody else's.
+    Command::new("chmod").arg("000").arg(bad.root().join("pgbackup")).status().unwrap();
+    bad.pgbackup("list", &[]).fails(1, "cannot look at");
+    let listed = dokku(&["pgbackup:list"]).ok().stdout;
+    let health = |service: &Service| {
+        let row = listed.lines().find(|line| line.contains(&service.name)).unwrap();
+        row.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!((health(&bad).as_str(), health(&good).as_str()), ("UNREADABLE", "FAILED"));
+    bad.pgbackup("doctor", &[]).fails(1, "found").says("must be dokku's");
+    Command::new("chmod").arg("700").arg(bad.root().join("pgbackup")).status().unwrap();
     // A service's lines go with it.
     let name = good.name.clone();
     drop(good);
