@@ -97,7 +97,7 @@ fn layout_name(prefix: &str, name: &str) -> String {
 }
 
 /// Drills run without the service's lock, holding their scratch folder instead.
-fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
+pub fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
     let scratch = service.layout.scratch().join(&container.backup);
     if !scratch.is_dir() {
         return Ok(false);

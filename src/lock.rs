@@ -64,6 +64,17 @@ impl ServiceLock {
     }
 }
 
+/// What the run that has the lock at `path` is doing; `None` when nobody has it.
+pub fn holder(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    if try_lock(&file, FlockOperation::NonBlockingLockShared).ok()? {
+        return None;
+    }
+    let mut holder = String::new();
+    let _ = (&mut file).take(200).read_to_string(&mut holder);
+    Some(holder.trim().to_owned())
+}
+
 fn is_busy(error: &anyhow::Error) -> bool {
     error::kind_of(error) == Kind::Busy
 }
@@ -112,7 +123,9 @@ mod tests {
         let error = ServiceLock::take(&path, &service, "restore").unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 4);
         assert!(error.to_string().contains("create (process"), "{error}");
+        assert!(holder(&path).is_some_and(|note| note.starts_with("create (process")));
         drop(first);
+        assert_eq!(holder(&path), None);
         ServiceLock::take(&path, &service, "restore").unwrap();
     }
 

@@ -72,7 +72,7 @@ fn on_a_full_disk_and_without_docker_a_backup_can_be_deleted() {
     let disk = SmallDisk::mount(&service, "2m");
     dokku(&["pgbackup:set", &service.name, "min-free", "off"]).ok();
     let (first, second) = (service.create(), service.create());
-    let fill = "head -c 10M /dev/zero >filler 2>/dev/null; truncate -s 0 lock; ! echo x >lock 2>/dev/null";
+    let fill = "truncate -s 0 lock; head -c 10M /dev/zero >filler 2>/dev/null; ! echo x >lock 2>/dev/null";
     let filled = Command::new("bash").args(["-c", fill]).current_dir(&disk.folder).status().unwrap();
     assert!(filled.success(), "the disk has room for a note");
     let delete = ["--force", "pgbackup:delete", &service.name, &first];
