@@ -31,6 +31,9 @@ use crate::server::Server;
 use crate::settings::Room;
 use crate::units;
 
+/// What the lock says while a backup is being made.
+pub const PURPOSE: &str = "pgbackup:create";
+
 /// What the user asked for.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
@@ -64,7 +67,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 
 fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
     files::create_private_folders(&service.layout.backups())?;
-    let lock = host.lock(service, "pgbackup:create", options.patience)?;
+    let lock = host.lock(service, PURPOSE, options.patience)?;
     // The data is as old as the dump, however long another run was waited for.
     let started = Instant::now();
     let began = host.time_of(started);

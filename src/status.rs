@@ -6,10 +6,12 @@ use anyhow::Result;
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 use crate::catalog::{self, Backup, Entry};
+use crate::create;
 use crate::dokku::Service;
 use crate::files;
 use crate::history::{self, Event};
 use crate::host::Host;
+use crate::lock;
 use crate::manifest::{Level, Pool};
 use crate::retention::CLOCK_TOLERANCE;
 use crate::schedule::Schedule;
@@ -125,5 +127,8 @@ fn overdue(
     let (own, global) = (service.layout.settings(), host.dokku.layout().global_settings());
     let since =
         [own, global, service.layout.root().join("DATABASE_NAME")].iter().filter_map(|path| made(path)).max();
-    (is_missing && since.is_none_or(|since| since < due)).then_some(due)
+    // One that takes hours is not there yet, and is being made.
+    let is_being_made =
+        || lock::holder(&service.layout.lock()).is_some_and(|note| note.starts_with(create::PURPOSE));
+    (is_missing && since.is_none_or(|since| since < due) && !is_being_made()).then_some(due)
 }

@@ -207,6 +207,14 @@ fn an_overdue_backup_is_told_of() {
     Command::new("touch").args(["--date", "2020-01-01"]).args([&settings, &name, &global]).status().unwrap();
     assert_eq!(health(), "OVERDUE");
     service.pgbackup("doctor", &[]).fails(1, "found").says("was not made");
+    // One that is being made is not overdue.
+    let lock = service.root().join("pgbackup/lock");
+    fs::write(&lock, "pgbackup:create (process 1)\n").unwrap();
+    Command::new("chown").arg("dokku:dokku").arg(&lock).status().unwrap();
+    let held = fs::File::open(&lock).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(health(), "NO BACKUP");
+    drop(held);
     let made = service.create();
     assert_eq!(health(), "OVERDUE", "one by hand does not say that the schedule works");
     let future = copy_to(&service, &made, "20990101T000000Z-aaaa", "scheduled");
