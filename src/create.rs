@@ -14,7 +14,7 @@ use crate::code::Code;
 use crate::deployed::{self, AppRecord};
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Dumped, Extent, dump};
+use crate::dump::{DumpJob, Dumped, Extent, dump_leaving};
 use crate::error::Failure;
 use crate::files::{self, Space};
 use crate::fingerprint::Fingerprint;
@@ -103,7 +103,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         throw_away: false,
         extent: Extent::Whole,
     };
-    let (dumped, roles) = dump_all(host, &server, &job)?;
+    let (dumped, roles) = dump_all(host, &server, &job, settings.min_free)?;
     host.progress.done();
     let fingerprint = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     files::write_private(&pending.folder.join(layout::ROLES), &roles)?;
@@ -128,10 +128,15 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
 }
 
 /// The database and, meanwhile, the roles of its server.
-fn dump_all(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<(Dumped, Vec<u8>)> {
+fn dump_all(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    job: &DumpJob<'_>,
+    min_free: Room,
+) -> Result<(Dumped, Vec<u8>)> {
     std::thread::scope(|scope| {
         let roles = scope.spawn(|| server.dump_roles());
-        let dumped = dump(host, server, job)?;
+        let dumped = dump_leaving(host, server, job, min_free)?;
         let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
         Ok((dumped, roles))
     })
