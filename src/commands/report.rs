@@ -77,7 +77,7 @@ fn title(key: &str) -> String {
 }
 
 /// A value without the secrets that it may hold.
-fn shown(one: &Explained) -> String {
+pub fn shown(one: &Explained) -> String {
     let is_secret = Key::find(one.key).is_ok_and(Key::is_secret);
     if is_secret && one.value != "off" { notify::shown(&one.value) } else { one.value.clone() }
 }

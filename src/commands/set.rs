@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::App;
+use super::report::shown;
 use crate::cli::SetArgs;
 use crate::crontab;
 use crate::destroyed;
@@ -51,7 +52,7 @@ fn in_force(app: &App<'_>, args: &SetArgs, key: &Key) -> Result<String> {
         None => host.global_settings()?,
     };
     let found = settings.explained.iter().find(|one| one.key == key.name);
-    Ok(found.map_or_else(String::new, |one| format!("{} ({})", one.value, one.source.as_str())))
+    Ok(found.map_or_else(String::new, |one| format!("{} ({})", shown(one), one.source.as_str())))
 }
 
 fn which_key() -> anyhow::Error {

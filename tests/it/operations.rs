@@ -288,6 +288,12 @@ fn a_report_says_what_is_in_force_and_where_it_comes_from() {
     assert_eq!(service.pgbackup("report", &["--keep-daily"]).ok().stdout, "9\n");
     let text = service.pgbackup("report", &[]).ok().says("Pgbackup keep daily:           9 (service)");
     assert!(!text.stdout.contains("very-secret"), "{}", text.stdout);
+    let _server = SERVER.lock();
+    dokku(&["pgbackup:set", "--global", "notify-url", "https://hc.example.com?key=very-secret"]).ok();
+    let unset = dokku(&["pgbackup:set", &service.name, "notify-url"]);
+    dokku(&["pgbackup:set", "--global", "notify-url"]).ok();
+    assert!(!unset.stdout.contains("very-secret"), "{}", unset.stdout);
+    unset.ok().says("in force is https://hc.example.com/… (global)");
     service.pgbackup("report", &["--nonsense"]).fails(2, "unexpected argument");
 }
 
