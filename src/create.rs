@@ -79,7 +79,10 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
     check_space(service, &facts, expected, settings.min_free)?;
-    prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10))?;
+    let mut removed = Vec::new();
+    let room = prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10), &mut removed);
+    aftermath::removed(host, service, options.pool, &removed);
+    room?;
 
     // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
     let apps = linked_apps(host, service, options.coming.as_ref())?;
@@ -144,18 +147,20 @@ fn dump_all(
 
 /// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
 fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool) {
+    let mut removed = Vec::new();
     let pruned = prune::plan(host, service).and_then(|plan| {
         if let Some(wrong) = prune::misdated(&plan) {
             host.progress
                 .warn(&format!("the date of {wrong} or the clock is wrong: no backup is removed any more"));
         }
-        prune::carry_out(host, service, &plan, Some(pool))
+        prune::carry_out(host, service, &plan, Some(pool), &mut removed)
     });
-    match pruned {
-        Ok(removed) => removed
-            .iter()
-            .for_each(|backup| host.progress.note(&format!("removed {}, as retention says", backup.id))),
-        Err(error) => host.progress.warn(&format!("older backups could not be removed: {error:#}")),
+    for id in &removed {
+        host.progress.note(&format!("removed {id}, as retention says"));
+    }
+    aftermath::removed(host, service, pool, &removed);
+    if let Err(error) = pruned {
+        host.progress.warn(&format!("older backups could not be removed: {error:#}"));
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Event {
     pub backup: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// The backups that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
     pub good: bool,
     /// The exit code of the run.
     pub code: u8,
@@ -43,6 +46,7 @@ impl Event {
             who: who.to_owned(),
             backup: None,
             pool: None,
+            ids: Vec::new(),
             good: ended.is_ok(),
             code: ended.as_ref().err().map_or(0, error::exit_code),
             message: ended.as_ref().err().map(|error| format!("{error:#}")),

@@ -24,6 +24,16 @@ pub struct Fate {
     pub verdict: Verdict,
 }
 
+impl Fate {
+    /// After the plan was carried out: what was not removed stays.
+    pub fn settle(&mut self, removed: &[String]) {
+        let is_there = !removed.iter().any(|id| id == self.backup.id.as_str());
+        if self.verdict == Verdict::Remove && is_there {
+            self.verdict = Verdict::Keep(vec![Reason::InUse]);
+        }
+    }
+}
+
 /// The fate of every whole backup, newest first. Nothing is removed.
 pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
     let settings = host.settings(service)?;
@@ -64,14 +74,14 @@ fn candidates(backups: &[Backup]) -> Vec<Candidate> {
 }
 
 /// Removes what the plan does not keep, of one pool or of all; the lock is the caller's. One that is being read stays for
-/// the next time.
+/// the next time. `removed` gets the ids, also of those that went before an error.
 pub fn carry_out(
     host: &Host<'_>,
     service: &Service,
     plan: &[Fate],
     only: Option<Pool>,
-) -> Result<Vec<Backup>> {
-    let mut removed = Vec::new();
+    removed: &mut Vec<String>,
+) -> Result<()> {
     for fate in plan {
         let is_meant = only.is_none_or(|pool| fate.backup.manifest.pool == pool);
         if !is_meant || fate.verdict != Verdict::Remove {
@@ -79,10 +89,10 @@ pub fn carry_out(
         }
         host.check()?;
         if remove(host, service, &fate.backup)? {
-            removed.push(fate.backup.clone());
+            removed.push(fate.backup.id.to_string());
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
@@ -102,7 +112,13 @@ fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
 
 /// Makes room for a new backup of about `expected` bytes within the service's `max-size`, at the cost of the oldest
 /// backups of the automatic pools; refuses when that is not enough.
-pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expected: u64) -> Result<()> {
+pub fn make_room(
+    host: &Host<'_>,
+    service: &Service,
+    settings: &Settings,
+    expected: u64,
+    removed: &mut Vec<String>,
+) -> Result<()> {
     let Some(most) = settings.max_size else { return Ok(()) };
     let fits = || files::disk_use(&service.layout.backups()).saturating_add(expected) <= most;
     if fits() {
@@ -124,6 +140,7 @@ pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expect
         if remove(host, service, backup)? {
             let most = units::bytes(most);
             host.progress.note(&format!("removed {}: the backups may take {most}", backup.id));
+            removed.push(backup.id.to_string());
         }
         if fits() {
             return Ok(());

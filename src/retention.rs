@@ -91,6 +91,8 @@ pub enum Reason {
     /// One of so many.
     Last(u32),
     Slot(Slot),
+    /// No rule keeps it, but it was being read, or was changed, when it should have gone.
+    InUse,
     /// It is bad, but may be all there is of the latest data.
     BadButLatest(Pool),
     /// The date of this backup (or the clock) is wrong, so that no age can be trusted.
@@ -114,6 +116,7 @@ impl fmt::Display for Reason {
             Reason::UntilDeleted(pool) => write!(f, "pool {} is kept until deleted", pool.as_str()),
             Reason::Last(1) => write!(f, "the last one"),
             Reason::Last(count) => write!(f, "one of the last {count}"),
+            Reason::InUse => write!(f, "in use; no rule keeps it the next time"),
             Reason::Slot(slot) => write!(f, "{slot}"),
             Reason::BadButLatest(pool) => {
                 write!(f, "bad, but no newer good one of pool {} is kept", pool.as_str())

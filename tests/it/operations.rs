@@ -237,7 +237,10 @@ fn what_was_done_is_written_down_with_who_did_it() {
     service.pgbackup("undo", &[]).ok();
     dokku(&["postgres:stop", &service.name]).ok();
     service.pgbackup("create", &[]).fails(6, "is not running");
+    service.pgbackup("restore", &["--force"]).fails(6, "is not running");
+    service.pgbackup("restore", &["--dry-run"]).fails(6, "is not running");
     dokku(&["postgres:start", &service.name]).ok();
+    service.pgbackup("restore", &["--table", "cows"]).ok();
     service.pgbackup("delete", &[&id, "--force"]).ok();
     let events = service.pgbackup("history", &["--format", "json"]).ok().json();
     let told: Vec<(&str, &str, bool)> = events
@@ -254,6 +257,8 @@ fn what_was_done_is_written_down_with_who_did_it() {
         .collect();
     let wanted = [
         ("delete", "root", true),
+        ("restore", "root", true),
+        ("restore", "root", false),
         ("create", "root", false),
         ("undo", "root", true),
         ("restore", "root", true),
@@ -261,7 +266,8 @@ fn what_was_done_is_written_down_with_who_did_it() {
         ("create", "root", true),
     ];
     assert_eq!(told, wanted);
-    assert_eq!((&events[1]["code"], &events[5]["backup"]), (&json!(6), &json!(id)));
+    assert_eq!((&events[3]["code"], &events[7]["backup"]), (&json!(6), &json!(id)));
+    assert_eq!((&events[0]["ids"], &events[7]["ids"]), (&json!([id]), &json!(null)));
     service.pgbackup("history", &[]).ok().says("FAILED service").says("admin");
     assert_eq!(crate::bench::mode(&service.root().join("pgbackup/history.jsonl")), 0o600);
 }

@@ -96,6 +96,15 @@ fn a_new_backup_prunes_its_own_pool_and_only_after_it_was_made() {
     let left = ids(&service);
     assert!(left.contains(&old[0]) && !left.contains(&old[1]), "the new one and the one before: {left:?}");
     assert!(deploys.iter().all(|id| left.contains(id)), "another pool");
+    let events = service.pgbackup("history", &["--format", "json"]).ok().json();
+    assert_eq!((&events[0]["command"], &events[1]["command"]), (&"create".into(), &"prune".into()));
+    assert_eq!(events[1]["ids"].as_array().unwrap().len(), 3);
+    // One that is being read is not said to be removed.
+    let reader = fs::File::open(service.backup(&deploys[2])).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    let run = service.pgbackup("prune", &[]).ok().says("1 of 6 backups removed").says("keep: in use");
+    drop(reader);
+    assert!(ids(&service).contains(&deploys[2]), "{}", run.stdout);
 }
 
 #[test]
