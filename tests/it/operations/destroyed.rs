@@ -95,6 +95,10 @@ fn the_backups_outlive_their_service_and_come_back_into_another() {
     let folder = PathBuf::from(kept_now[0]["path"].as_str().unwrap());
     assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
     assert!(!service.root().exists());
+    for wanted in [&service.name, &name] {
+        let listed = dokku(&["pgbackup:list", wanted, "--destroyed", "--format", "json"]).ok().json();
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (2, &kept_now[0]["last_backup"]));
+    }
     // A new service of that name begins with nothing.
     dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
     assert_eq!(backups(&service), Vec::<Value>::new());
