@@ -321,7 +321,9 @@ fn care(host: &Host<'_>, service: &Service, status: &Status) -> Vec<Finding> {
         findings.push(Finding::new(Some(service), "it is not backed up by itself", cure));
     }
     if settings.on_deploy == OnDeploy::Off && !links.is_empty() {
-        let what = format!("deploys of {} are not backed up (on-deploy is off)", links.join(", "));
+        let visible = host.dokku.visible_apps(&links).unwrap_or_default();
+        let apps = if visible.is_empty() { "linked apps".to_owned() } else { visible.join(", ") };
+        let what = format!("deploys of {apps} are not backed up (on-deploy is off)");
         findings.push(
             Finding::new(Some(service), what, format!("dokku pgbackup:set {name} on-deploy required"))
                 .advice(),

@@ -119,7 +119,7 @@ fn value(app: &App<'_>, status: &Status, key: &str) -> Option<String> {
         "overdue-since" => status.overdue_since.map(units::local).unwrap_or_default(),
         "backups" => status.count.to_string(),
         "disk-use" => units::bytes(status.disk_bytes),
-        "linked-apps" => status.service.links().ok()?.join(" "),
+        "linked-apps" => app.dokku.visible_apps(&status.service.links().ok()?).ok()?.join(" "),
         _ => return None,
     })
 }

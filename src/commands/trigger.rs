@@ -12,6 +12,7 @@ use crate::deploy::{self, Outcome};
 use crate::destroyed::{self, Destroyed};
 use crate::dokku::is_app_name;
 use crate::error::{self, Failure};
+use crate::metrics;
 use crate::units;
 
 /// What a trigger asks for, out of its words.
@@ -88,9 +89,10 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             Ok(())
         }
         Call::Save { service } => return save(app, service),
-        // The lines of a service that is gone are gone with the next writing.
+        // The lines and the metrics of a service that is gone are gone with the next writing.
         Call::Gone { .. } => {
             crontab::rewrite(&host);
+            metrics::refresh(&host);
             Ok(())
         }
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
