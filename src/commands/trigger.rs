@@ -12,6 +12,7 @@ use crate::deploy::{self, Outcome};
 use crate::destroyed::{self, Destroyed};
 use crate::dokku::is_app_name;
 use crate::error::{self, Failure};
+use crate::metrics;
 use crate::units;
 
 /// What a trigger asks for, out of its words.
@@ -83,11 +84,15 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             let is_net = deploy::is_net(&app.dokku.environment().deploy, container, phase);
             return if is_net { back_up(app, name) } else { Ok(()) };
         }
-        Call::CronEntries => return cron_entries(app),
+        Call::CronEntries => {
+            cron_entries(app);
+            Ok(())
+        }
         Call::Save { service } => return save(app, service),
-        // The lines of a service that is gone are gone with the next writing.
+        // The lines and the metrics of a service that is gone are gone with the next writing.
         Call::Gone { .. } => {
             crontab::rewrite(&host);
+            metrics::refresh(&host);
             Ok(())
         }
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
@@ -103,8 +108,9 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
     Ok(())
 }
 
-fn cron_entries(app: &App<'_>) -> Result<()> {
-    let (lines, broken) = crontab::entries(&app.host())?;
+/// Never an error: that would cost all plugins their lines.
+fn cron_entries(app: &App<'_>) {
+    let (lines, broken) = crontab::entries(&app.host());
     for problem in broken {
         app.host().progress.warn(&format!("no schedule for {problem}"));
     }
@@ -112,7 +118,6 @@ fn cron_entries(app: &App<'_>) -> Result<()> {
     if !lines.is_empty() {
         app.ui.result(lines.trim_end());
     }
-    Ok(())
 }
 
 /// Before a service is destroyed. An error refuses that.
