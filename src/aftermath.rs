@@ -1,7 +1,7 @@
 //! What follows every run on a service: a line in its history, a message to whom it may concern, fresh metrics. None of
 //! it can make the run fail.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -21,13 +21,15 @@ pub struct Run<'a> {
     pub started: Instant,
     pub pool: Option<Pool>,
     pub backup: Option<&'a BackupId>,
+    /// The backups that it removed.
+    pub ids: &'a [String],
     /// What a verification found wrong: the run ended well, the backup did not.
     pub problem: Option<&'a str>,
 }
 
 impl Run<'_> {
     pub fn of(command: &'static str, started: Instant) -> Self {
-        Run { command, started, pool: None, backup: None, problem: None }
+        Run { command, started, pool: None, backup: None, ids: &[], problem: None }
     }
 }
 
@@ -37,24 +39,41 @@ pub fn follow<T>(host: &Host<'_>, service: &Service, run: Run<'_>, ended: &Resul
         Some(Pool::Deploy) => "deploy",
         _ => host.who,
     };
-    let mut event = Event::of(run.command, who, host.now, ended, run.started.elapsed());
+    let mut event = Event::of(run.command, who, host.time_of(run.started), ended, run.started.elapsed());
     event.backup = run.backup.map(ToString::to_string);
+    event.ids = run.ids.to_vec();
     event.pool = run.pool.map(|pool| pool.as_str().to_owned());
     if let Some(problem) = run.problem {
         event.good = false;
         event.code = Kind::Difference.exit_code();
         event.message = Some(problem.to_owned());
     }
-    // A service that was just destroyed, or never was, has no place for it.
-    if service.layout.root().is_dir() {
-        if let Err(error) = history::append(&service.layout, &event) {
-            host.progress.warn(&format!("the history of {} could not be written: {error:#}", service.name));
-        }
-    }
+    write_down(host, service, &event);
     if event.is_telling() {
         tell(host, service, &event);
     }
     metrics::refresh(host);
+}
+
+/// Writes down which backups a run removed that was about something else.
+pub fn removed(host: &Host<'_>, service: &Service, pool: Pool, ids: &[String]) {
+    if ids.is_empty() {
+        return;
+    }
+    let who = if pool == Pool::Deploy { "deploy" } else { host.who };
+    let mut event = Event::of("prune", who, host.time(), &Ok(()), Duration::ZERO);
+    event.ids = ids.to_vec();
+    write_down(host, service, &event);
+}
+
+fn write_down(host: &Host<'_>, service: &Service, event: &Event) {
+    // A service that was just destroyed, or never was, has no place for it.
+    if !service.layout.root().is_dir() {
+        return;
+    }
+    if let Err(error) = history::append(&service.layout, event) {
+        host.progress.warn(&format!("the history of {} could not be written: {error:#}", service.name));
+    }
 }
 
 fn tell(host: &Host<'_>, service: &Service, event: &Event) {

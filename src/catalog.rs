@@ -86,7 +86,7 @@ const PER_THREAD: usize = 64;
 /// Everything among the backups of a service, newest first. What cannot be read is told, never skipped.
 pub fn list(service: &ServiceLayout) -> Result<Vec<Entry>> {
     let folder = service.backups();
-    if !folder.is_dir() {
+    if !files::exists(&folder)? {
         return Ok(Vec::new());
     }
     let mut names: Vec<String> = fs::read_dir(&folder)
@@ -209,15 +209,38 @@ fn usable(service: &ServiceName, entry: Option<Entry>) -> Result<Backup> {
         .into())
 }
 
-/// Removes one folder of backups: out of the list by one rename first, then for good.
+/// Removes one folder of backups.
 pub fn remove(service: &ServiceLayout, name: &str) -> Result<()> {
-    let folder = service.backups().join(name);
-    let lock = if folder.is_dir() { BackupLock::exclusive(&folder)? } else { None };
-    if folder.is_dir() && lock.is_none() {
-        return Err(Failure::busy(format!("backup {name} is being verified or restored now"))
-            .hint("wait for that run to end, then delete it again")
-            .into());
+    let _lock = hold(&service.backups().join(name), name)?;
+    take_away(service, name)
+}
+
+/// Removes a backup, unless it was pinned or verified since it was looked at. False when it stays for that.
+pub fn remove_unchanged(service: &ServiceLayout, backup: &Backup) -> Result<bool> {
+    let name = backup.id.as_str();
+    // Whoever pins or verifies it holds it, so what is read now stays true.
+    let _lock = hold(&backup.folder, name)?;
+    if !read(&backup.folder, name).is_ok_and(|now| now == *backup) {
+        return Ok(false);
     }
+    take_away(service, name).map(|()| true)
+}
+
+/// Keeps everybody else from a folder of backups; `None` for what is no folder.
+fn hold(folder: &Path, name: &str) -> Result<Option<BackupLock>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let lock = BackupLock::exclusive(folder)?.ok_or_else(|| {
+        Failure::busy(format!("backup {name} is being verified or restored now"))
+            .hint("wait for that run to end, then delete it again")
+    })?;
+    Ok(Some(lock))
+}
+
+/// Out of the list by one rename first, then for good.
+fn take_away(service: &ServiceLayout, name: &str) -> Result<()> {
+    let folder = service.backups().join(name);
     let doomed = service.deleted(name);
     files::rename_durably(&folder, &doomed)?;
     files::remove_tree(&doomed)
@@ -244,6 +267,38 @@ mod tests {
         assert_eq!(exit_code(&find_in(entries(), Some("2025"))), 5);
         assert_eq!(exit_code(&find_in(entries(), Some(""))), 5);
         assert_eq!(exit_code(&find_in(entries(), None)), 5);
+    }
+
+    const MANIFEST: &str = r#"format = 1
+id = "20261122T235901Z-k3f9"
+service = "db"
+pool = "scheduled"
+started_at = "2026-11-22T23:59:01Z"
+finished_at = "2026-11-22T23:59:02Z"
+pgbackup = "0.1.0"
+server = { version = "17.2", version_num = 170002, image = "postgres:17", image_id = "x", lc_monetary = "C", shared_preload_libraries = "" }
+database = { name = "db", size_bytes = 1, encoding = "UTF8", collate = "C", ctype = "C", extensions = [] }
+dump = { compression = "zstd:3", jobs = 1, size_bytes = 1, files = 1 }
+contents = { tables = 0, rows = 0, sequences = 0, large_objects = 0 }
+"#;
+
+    #[test]
+    fn what_was_pinned_or_verified_since_a_plan_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let service = layout::Layout::new(root.path()).service(&"db".parse().unwrap());
+        let folder = service.backups().join("20261122T235901Z-k3f9");
+        files::create_private_folders(&folder.join(layout::DUMP)).unwrap();
+        files::write_private(&folder.join(layout::MANIFEST), MANIFEST.as_bytes()).unwrap();
+        files::write_private(&folder.join(layout::CHECKSUMS), b"").unwrap();
+        let look = || whole(list(&service).unwrap()).remove(0);
+        let planned = look();
+        Pinned { at: DateTime::UNIX_EPOCH, by: "me".to_owned(), note: None }.write(&folder).unwrap();
+        assert!(!remove_unchanged(&service, &planned).unwrap());
+        let reader = BackupLock::shared(&folder).unwrap();
+        assert_eq!(exit_code(&remove_unchanged(&service, &look()).unwrap_err()), 4);
+        drop(reader);
+        assert!(remove_unchanged(&service, &look()).unwrap());
+        assert!(list(&service).unwrap().is_empty());
     }
 
     #[test]

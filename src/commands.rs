@@ -27,6 +27,7 @@ mod verify;
 mod view;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -47,6 +48,7 @@ pub struct App<'a> {
     dokku: Dokku,
     ui: &'a Ui,
     now: DateTime<Utc>,
+    started: Instant,
     /// Run by cron.
     scheduled: bool,
 }
@@ -66,13 +68,15 @@ impl<'a> App<'a> {
             dokku: Dokku::new(environment, interrupt),
             ui,
             now,
+            started: Instant::now(),
             scheduled,
         }
     }
 
     fn host(&self) -> Host<'_> {
         let who = if self.scheduled { "schedule" } else { self.dokku.environment().who() };
-        Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now: self.now, who }
+        let (now, started) = (self.now, self.started);
+        Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now, started, who }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::code::Code;
 use crate::deployed::{self, AppRecord};
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Dumped, Extent, dump};
+use crate::dump::{DumpJob, Dumped, Extent, dump_leaving};
 use crate::error::Failure;
 use crate::files::{self, Space};
 use crate::fingerprint::Fingerprint;
@@ -31,6 +31,9 @@ use crate::push;
 use crate::server::Server;
 use crate::settings::Room;
 use crate::units;
+
+/// What the lock says while a backup is being made.
+pub const PURPOSE: &str = "pgbackup:create";
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
@@ -67,11 +70,11 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 }
 
 fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
-    let asked = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
-    let lock = host.lock(service, "pgbackup:create", options.patience)?;
+    let lock = host.lock(service, PURPOSE, options.patience)?;
     // The data is as old as the dump, however long another run was waited for.
-    let (began, started) = (host.now + TimeDelta::from_std(asked.elapsed())?, Instant::now());
+    let started = Instant::now();
+    let began = host.time_of(started);
     let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
@@ -80,7 +83,10 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
     check_space(service, &facts, expected, settings.min_free)?;
-    prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10))?;
+    let mut removed = Vec::new();
+    let room = prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10), &mut removed);
+    aftermath::removed(host, service, options.pool, &removed);
+    room?;
 
     // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
     let apps = linked_apps(host, service, options.coming.as_ref())?;
@@ -104,7 +110,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         throw_away: false,
         extent: Extent::Whole,
     };
-    let (dumped, roles) = dump_all(host, &server, &job)?;
+    let (dumped, roles) = dump_all(host, &server, &job, settings.min_free)?;
     host.progress.done();
     let fingerprint = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     files::write_private(&pending.folder.join(layout::ROLES), &roles)?;
@@ -129,10 +135,15 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
 }
 
 /// The database and, meanwhile, the roles of its server.
-fn dump_all(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<(Dumped, Vec<u8>)> {
+fn dump_all(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    job: &DumpJob<'_>,
+    min_free: Room,
+) -> Result<(Dumped, Vec<u8>)> {
     std::thread::scope(|scope| {
         let roles = scope.spawn(|| server.dump_roles());
-        let dumped = dump(host, server, job)?;
+        let dumped = dump_leaving(host, server, job, min_free)?;
         let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
         Ok((dumped, roles))
     })
@@ -140,13 +151,20 @@ fn dump_all(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<(
 
 /// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
 fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool) {
-    let pruned =
-        prune::plan(host, service).and_then(|plan| prune::carry_out(host, service, &plan, Some(pool)));
-    match pruned {
-        Ok(removed) => removed
-            .iter()
-            .for_each(|backup| host.progress.note(&format!("removed {}, as retention says", backup.id))),
-        Err(error) => host.progress.warn(&format!("older backups could not be removed: {error:#}")),
+    let mut removed = Vec::new();
+    let pruned = prune::plan(host, service).and_then(|plan| {
+        if let Some(wrong) = prune::misdated(&plan) {
+            host.progress
+                .warn(&format!("the date of {wrong} or the clock is wrong: no backup is removed any more"));
+        }
+        prune::carry_out(host, service, &plan, Some(pool), &mut removed)
+    });
+    for id in &removed {
+        host.progress.note(&format!("removed {id}, as retention says"));
+    }
+    aftermath::removed(host, service, pool, &removed);
+    if let Err(error) = pruned {
+        host.progress.warn(&format!("older backups could not be removed: {error:#}"));
     }
 }
 

@@ -15,12 +15,16 @@ use crate::settings::{self, Key};
 
 /// The lines that the trigger `cron-entries` is answered with: `schedule;command;log file`, and the services whose
 /// settings cannot be read, with the reason. Such a service must not spoil the lines of the others.
-pub fn entries(host: &Host<'_>) -> Result<(String, Vec<String>)> {
+pub fn entries(host: &Host<'_>) -> (String, Vec<String>) {
     let log = host.dokku.environment().logs.join("pgbackup.log");
     let (mut text, mut broken) = (String::new(), Vec::new());
-    for service in host.dokku.all_services()? {
+    let services = host.dokku.all_services().unwrap_or_else(|error| {
+        broken.push(format!("all services: {error:#}"));
+        Vec::new()
+    });
+    for service in services {
         destroyed::bring_back_if_free(host, &service);
-        match host.settings(&service) {
+        match host.settings_without_broken_global(&service) {
             Ok(settings) => {
                 for (schedule, command) in
                     [(settings.schedule, "create"), (settings.verify_schedule, "verify")]
@@ -35,7 +39,7 @@ pub fn entries(host: &Host<'_>) -> Result<(String, Vec<String>)> {
             Err(error) => broken.push(format!("{}: {error}", service.name)),
         }
     }
-    Ok((text, broken))
+    (text, broken)
 }
 
 fn command_line(command: &str, service: &ServiceName) -> String {

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::catalog::{self, Entry};
 use crate::create::{CreateOptions, create_backup};
 use crate::dokku::{Dokku, Service};
 use crate::error::{self, Failure};
 use crate::files;
+use crate::history;
 use crate::host::Host;
-use crate::layout::ServiceLayout;
+use crate::layout::{self, ServiceLayout};
+use crate::lock::BackupLock;
 use crate::manifest::Pool;
 use crate::process;
 use crate::push;
@@ -22,6 +24,9 @@ use crate::settings::FinalBackup;
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// How long a destroy waits for a run that has the service.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// After that, a destroy is over that nobody can be asked about.
+const LONGEST_DESTROY: TimeDelta = TimeDelta::hours(1);
 
 /// What is left of a destroyed service.
 #[derive(Debug, Clone)]
@@ -48,14 +53,29 @@ impl Destroyed {
     }
 
     /// Whether the service root is still the one that it was, and whoever wanted to destroy it has ended.
-    fn was_given_up(&self, identity: &str) -> bool {
+    fn was_given_up(&self, identity: &str, now: DateTime<Utc>) -> bool {
         let path = self.layout.own().join(IDENTITY);
         let bytes = files::read_bounded(&path, 1000).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.lines();
         let is_same = lines.next().is_some_and(|root| !root.is_empty() && root == identity);
-        is_same && lines.next().is_none_or(|process| !is_running(process))
+        let has_ended = match lines.next().filter(|process| !process.is_empty()) {
+            Some(process) => !is_running(process),
+            // Nobody knows who it was: it has had its time when the note is old.
+            None => path
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|noted| now - DateTime::<Utc>::from(noted) > LONGEST_DESTROY),
+        };
+        is_same && has_ended
     }
+}
+
+/// Whether something is left that backups could be made of. A destroy that failed half-way leaves a folder, too.
+fn is_a_service(host: &Host<'_>, service: &Service) -> bool {
+    let has = |name: &str| service.layout.root().join(name).is_file();
+    let has_container = || matches!(host.docker.container(&service.container()), Ok(Some(_)));
+    has("DATABASE_NAME") && has("PASSWORD") || has_container()
 }
 
 /// The process that destroys: its id and the time of its start, so that no later one is taken for it.
@@ -75,7 +95,7 @@ const IDENTITY: &str = "service-root";
 /// All that the user may see, newest first.
 pub fn list(dokku: &Dokku) -> Result<Vec<Destroyed>> {
     let folder = dokku.layout().destroyed();
-    if !folder.is_dir() {
+    if !files::exists(&folder)? {
         return Ok(Vec::new());
     }
     let names = std::fs::read_dir(&folder)
@@ -107,10 +127,12 @@ pub fn find(dokku: &Dokku, wanted: &str) -> Result<Destroyed> {
 /// Before a service is destroyed: a last backup, then its folder is moved out of the way. `None` when there is nothing
 /// to save. An error refuses the destroy.
 pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
-    // Settings that cannot be read must neither cost the backups nor keep a service for ever.
-    let settings = host.settings_for_sure(service);
-    let final_backup = settings.as_ref().map_or(FinalBackup::On, |settings| settings.final_backup);
-    let is_scheduled = settings.is_some_and(|settings| settings.schedule.is_some());
+    // Its own settings may say that it must not be destroyed without a last backup.
+    let settings = host.settings_without_broken_global(service).map_err(|error| {
+        Failure::failed(format!("{} is not destroyed: {error}", service.name))
+            .hint("correct the file, or move it away to go back to the defaults")
+    })?;
+    let (final_backup, is_scheduled) = (settings.final_backup, settings.schedule.is_some());
     let backed_up = !catalog::list(&service.layout)?.is_empty();
     if !backed_up && !is_scheduled && final_backup != FinalBackup::Required {
         return Ok(None);
@@ -160,14 +182,14 @@ fn last_backup(host: &Host<'_>, service: &Service, wanted: FinalBackup) -> Resul
 }
 
 fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
-    let mut at = host.now;
+    let mut at = host.time();
     loop {
         let name = format!("{}-{}", service.name, at.format(TIME_FORMAT));
         let destroyed = Destroyed::of(host.dokku, &name).context("the name of the destroyed service")?;
         if !destroyed.layout.root().exists() {
             return Ok(destroyed);
         }
-        at += chrono::TimeDelta::seconds(1);
+        at += TimeDelta::seconds(1);
     }
 }
 
@@ -175,24 +197,45 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
 /// wanted to destroy it has ended. The service's lock is the caller's.
 pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
     for destroyed in of_living(host, service) {
+        let there: Vec<_> =
+            catalog::whole(catalog::list(&service.layout)?).into_iter().map(|one| one.id).collect();
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
             let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
             files::create_private_folders(&service.layout.backups())?;
             let name = Path::new(entry.name());
-            files::move_folder(&destroyed.layout.backups().join(name), &service.layout.backups().join(name))?;
-        }
-        for (kept, now) in [
-            (destroyed.layout.settings(), service.layout.settings()),
-            (destroyed.layout.history(), service.layout.history()),
-        ] {
-            if kept.exists() && !now.exists() {
-                files::move_folder(&kept, &now)?;
+            let (from, to) = (destroyed.layout.backups().join(name), service.layout.backups().join(name));
+            // A copy that was whole before the original could be removed is enough.
+            if there.iter().any(|id| id.as_str() == entry.name()) {
+                files::remove_tree(&from)?;
+            } else {
+                files::move_folder(&from, &to)?;
             }
         }
+        bring_back_settings(host, service, &destroyed)?;
+        history::put_before(&service.layout, &destroyed.layout)?;
         files::remove_tree(destroyed.layout.root())?;
         host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
     }
+    Ok(())
+}
+
+/// Settings that somebody made meanwhile are in force; the old ones stay beside them.
+fn bring_back_settings(host: &Host<'_>, service: &Service, destroyed: &Destroyed) -> Result<()> {
+    let (kept, now) = (destroyed.layout.settings(), service.layout.settings());
+    if !files::exists(&kept)? {
+        return Ok(());
+    }
+    if !files::exists(&now)? {
+        return files::move_folder(&kept, &now);
+    }
+    let beside = service.layout.settings_before(&destroyed.at.format(TIME_FORMAT).to_string());
+    files::move_folder(&kept, &beside)?;
+    host.progress.warn(&format!(
+        "{} has new settings; those from before the destroy are in {}",
+        service.name,
+        beside.display()
+    ));
     Ok(())
 }
 
@@ -214,16 +257,57 @@ pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
 fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
     let Ok(names) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return Vec::new() };
     let Ok(identity) = files::identity(service.layout.root()) else { return Vec::new() };
-    names
+    let mut found: Vec<Destroyed> = names
         .flatten()
         .filter_map(|entry| Destroyed::of(host.dokku, &entry.file_name().into_string().ok()?))
-        .filter(|destroyed| destroyed.service == service.name && destroyed.was_given_up(&identity))
-        .collect()
+        .filter(|destroyed| {
+            destroyed.service == service.name && destroyed.was_given_up(&identity, host.time())
+        })
+        .collect();
+    if !found.is_empty() && !is_a_service(host, service) {
+        found.clear();
+    }
+    found
 }
 
-/// Deletes them for good.
-pub fn delete(destroyed: &Destroyed) -> Result<()> {
-    files::remove_tree(destroyed.layout.root())
+/// Deletes them for good: out of the list by one rename first.
+pub fn delete(host: &Host<'_>, destroyed: &Destroyed) -> Result<()> {
+    clear_deleted(host);
+    // Tells a deletion that goes on from one that was killed.
+    let root = destroyed.layout.root();
+    let lock = BackupLock::exclusive(root)?.ok_or_else(|| busy(destroyed))?;
+    let backups = catalog::whole(catalog::list(&destroyed.layout)?);
+    let held =
+        backups.iter().map(|backup| BackupLock::exclusive(&backup.folder)?.ok_or_else(|| busy(destroyed)));
+    let held: Vec<BackupLock> = held.collect::<Result<_>>()?;
+    let doomed =
+        host.dokku.layout().destroyed().join(format!("{}{}", layout::DELETED_PREFIX, destroyed.name));
+    files::rename_durably(root, &doomed)?;
+    files::remove_tree(&doomed)?;
+    drop((lock, held));
+    Ok(())
+}
+
+fn busy(destroyed: &Destroyed) -> anyhow::Error {
+    Failure::busy(format!("a backup of {} is being restored or deleted now", destroyed.name))
+        .hint("wait for that run to end, then type the same command again")
+        .into()
+}
+
+/// Removes what a killed deletion left. It only takes room, so it is no reason to fail.
+pub fn clear_deleted(host: &Host<'_>) {
+    let Ok(entries) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return };
+    for entry in entries.flatten() {
+        let is_doomed = entry.file_name().to_string_lossy().starts_with(layout::DELETED_PREFIX);
+        if !is_doomed || !BackupLock::exclusive(&entry.path()).is_ok_and(|lock| lock.is_some()) {
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match files::remove_tree(&entry.path()) {
+            Ok(()) => host.progress.note(&format!("removed {name} that a killed run had left")),
+            Err(error) => host.progress.warn(&format!("{name} of a destroyed service stays: {error:#}")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use crate::dokku::Service;
 use crate::files;
 use crate::history::Event;
 use crate::host::Host;
+use crate::leftovers;
+use crate::lock;
 use crate::process::Tool;
+use crate::prune;
 use crate::remote::{self, Patience, Remote};
 use crate::settings::{OnDeploy, Settings};
 use crate::status::Status;
@@ -48,7 +51,7 @@ impl Finding {
 pub fn examine(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
     let mut findings = server(host, services)?;
     for service in services {
-        findings.extend(one(host, service)?);
+        findings.extend(one(host, service));
     }
     Ok(findings)
 }
@@ -58,7 +61,8 @@ fn server(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
     if let Err(error) = host.docker.root_folder() {
         findings.push(Finding::new(None, format!("docker does not answer: {error}"), "see: docker ps"));
     }
-    let (entries, _) = crontab::entries(host)?;
+    findings.extend(triggers(host));
+    let (entries, _) = crontab::entries(host);
     if !entries.is_empty() {
         findings.extend(cron(&entries));
     }
@@ -89,6 +93,39 @@ fn server(host: &Host<'_>, services: &[Service]) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// What dokku calls pgbackup by, beside `commands`.
+const TRIGGERS: [&str; 10] = [
+    "core-post-deploy",
+    "core-post-extract",
+    "cron-entries",
+    "deploy-source-set",
+    "post-app-rename-setup",
+    "post-build",
+    "post-container-create",
+    "post-delete",
+    "post-deploy",
+    "service-action",
+];
+
+fn triggers(host: &Host<'_>) -> Option<Finding> {
+    let plugin = host.dokku.environment().plugins.as_ref()?.join("pgbackup");
+    let missing = missing_triggers(&plugin);
+    let what = format!("dokku cannot run {} in {}", missing.join(", "), plugin.display());
+    (!missing.is_empty()).then(|| {
+        Finding::new(None, what, "install the plugin anew: deploys or destroys go past it until then")
+    })
+}
+
+fn missing_triggers(plugin: &Path) -> Vec<&'static str> {
+    let can_run = |name: &&str| {
+        plugin
+            .join(name)
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    TRIGGERS.into_iter().filter(|name| !can_run(name)).collect()
+}
+
 /// Whether cron runs, and whether dokku's crontab has our lines.
 fn cron(entries: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -101,11 +138,7 @@ fn cron(entries: &str) -> Vec<Finding> {
     }
     let listed = Tool::new("crontab").arg("-l").run_always();
     let table = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let is_missing = |line: &&str| {
-        let command = line.split(';').nth(1).unwrap_or_default();
-        !table.contains(command)
-    };
-    let missing = entries.lines().filter(is_missing).count();
+    let missing = missing_lines(entries, &table);
     if missing > 0 {
         findings.push(Finding::new(
             None,
@@ -116,6 +149,17 @@ fn cron(entries: &str) -> Vec<Finding> {
     findings
 }
 
+/// How many of `entries` (`schedule;command;log file`) are not in the crontab as they are now.
+fn missing_lines(entries: &str, table: &str) -> usize {
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let there: Vec<_> = table.lines().filter(|line| !line.trim_start().starts_with('#')).map(words).collect();
+    let is_missing = |entry: &&str| {
+        let wanted = words(&entry.split(';').take(2).collect::<Vec<_>>().join(" "));
+        !there.iter().any(|line| line.starts_with(&wanted))
+    };
+    entries.lines().filter(is_missing).count()
+}
+
 fn is_running(name: &str) -> bool {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -123,11 +167,16 @@ fn is_running(name: &str) -> bool {
         .any(|comm| comm.trim_end() == name)
 }
 
-fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
-    let status = Status::of(host, service)?;
+fn one(host: &Host<'_>, service: &Service) -> Vec<Finding> {
+    let status = Status::of(host, service);
     let name = &service.name;
     let mut findings = Vec::new();
     let mut find = |what: String, cure: String| findings.push(Finding::new(Some(service), what, cure));
+    let unread = [host.dokku.known_service(name).err(), service.links().err()];
+    let unread = unread.into_iter().flatten().map(|error| format!("{error:#}"));
+    for why in status.unreadable.iter().cloned().chain(unread) {
+        find(why, format!("everything in {} must be dokku's", service.layout.root().display()));
+    }
     if let Err(error) = &status.settings {
         find(error.to_string(), "correct that line, or move the file away".to_owned());
     }
@@ -159,12 +208,13 @@ fn one(host: &Host<'_>, service: &Service) -> Result<Vec<Finding>> {
         );
     }
     findings.extend(folders(service));
-    findings.extend(entries(service)?);
+    findings.extend(entries(service));
+    findings.extend(dates(host, service));
     findings.extend(proof(host, service, &status));
     findings.extend(room);
     findings.extend(remote(host, service, &status));
-    findings.extend(care(host, service, &status)?);
-    Ok(findings)
+    findings.extend(care(host, service, &status));
+    findings
 }
 
 /// Everything belongs to dokku alone: else `postgres:destroy` fails half-way, or others read the data.
@@ -188,8 +238,9 @@ fn folders(service: &Service) -> Vec<Finding> {
     )]
 }
 
-fn entries(service: &Service) -> Result<Vec<Finding>> {
+fn entries(service: &Service) -> Vec<Finding> {
     let name = &service.name;
+    let is_busy = lock::holder(&service.layout.lock()).is_some();
     let finding = |entry: Entry| match entry {
         Entry::Whole(_) => None,
         Entry::Broken { name: id, why } => Some(Finding::new(
@@ -197,16 +248,31 @@ fn entries(service: &Service) -> Result<Vec<Finding>> {
             format!("backup {id} is not whole: {why}"),
             format!("dokku pgbackup:delete {name} {id}"),
         )),
-        Entry::Pending { name: id } | Entry::Deleted { name: id } => Some(
-            Finding::new(
-                Some(service),
-                format!("{id} is being made or removed, or a killed run left it"),
-                "the next create clears it",
-            )
-            .advice(),
-        ),
+        Entry::Pending { name: id } | Entry::Deleted { name: id } => {
+            Some(leftover(service, is_busy, &format!("backup {id}"), "made or removed"))
+        }
     };
-    Ok(catalog::list(&service.layout)?.into_iter().filter_map(finding).collect())
+    catalog::list(&service.layout).unwrap_or_default().into_iter().filter_map(finding).collect()
+}
+
+/// What is there only while a run goes on, which holds a lock then.
+fn leftover(service: &Service, is_busy: bool, what: &str, doing: &str) -> Finding {
+    if is_busy {
+        return Finding::new(Some(service), format!("{what} is being {doing}"), "nothing is to be done")
+            .advice();
+    }
+    let cure = format!("clear it: dokku pgbackup:prune {}", service.name);
+    Finding::new(Some(service), format!("{what} was left by a killed run"), cure)
+}
+
+/// Retention and the alarms rest on the dates.
+fn dates(host: &Host<'_>, service: &Service) -> Option<Finding> {
+    let plan = prune::plan(host, service).ok()?;
+    let wrong = prune::misdated(&plan)?;
+    let what =
+        format!("the date of {wrong} or the server's clock is wrong, so no backup is removed any more");
+    let cure = format!("set the clock; if it is right: dokku pgbackup:delete {} {wrong}", service.name);
+    Some(Finding::new(Some(service), what, cure))
 }
 
 fn proof(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding> {
@@ -261,12 +327,12 @@ fn remote(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding
 }
 
 /// What nobody has taken care of yet.
-fn care(host: &Host<'_>, service: &Service, status: &Status) -> Result<Vec<Finding>> {
+fn care(host: &Host<'_>, service: &Service, status: &Status) -> Vec<Finding> {
     let name = &service.name;
-    let links = service.links()?;
-    let Ok(settings) = &status.settings else { return Ok(Vec::new()) };
+    let links = service.links().unwrap_or_default();
+    let Ok(settings) = &status.settings else { return Vec::new() };
     let mut findings = Vec::new();
-    if status.last_good.is_none() {
+    if status.last_good.is_none() && status.unreadable.is_none() {
         findings.push(Finding::new(
             Some(service),
             "it has no good backup",
@@ -278,19 +344,21 @@ fn care(host: &Host<'_>, service: &Service, status: &Status) -> Result<Vec<Findi
         findings.push(Finding::new(Some(service), "it is not backed up by itself", cure));
     }
     if settings.on_deploy == OnDeploy::Off && !links.is_empty() {
-        let what = format!("deploys of {} are not backed up (on-deploy is off)", links.join(", "));
+        let visible = host.dokku.visible_apps(&links).unwrap_or_default();
+        let apps = if visible.is_empty() { "linked apps".to_owned() } else { visible.join(", ") };
+        let what = format!("deploys of {apps} are not backed up (on-deploy is off)");
         findings.push(
             Finding::new(Some(service), what, format!("dokku pgbackup:set {name} on-deploy required"))
                 .advice(),
         );
     }
     findings.extend(messages(service, settings, !links.is_empty()));
-    let stale = host.docker.leftovers(name.as_str()).unwrap_or_default();
-    for container in stale {
-        let what = format!("the container {} is at work, or a killed run left it", container.name);
-        findings.push(Finding::new(Some(service), what, "the next create clears it").advice());
+    let is_busy = lock::holder(&service.layout.lock()).is_some();
+    for container in host.docker.leftovers(name.as_str()).unwrap_or_default() {
+        let is_busy = is_busy || leftovers::is_in_use(service, &container).unwrap_or(true);
+        findings.push(leftover(service, is_busy, &format!("the container {}", container.name), "used"));
     }
-    Ok(findings)
+    findings
 }
 
 /// Whether anybody hears of a failure.
@@ -306,4 +374,37 @@ fn messages(service: &Service, settings: &Settings, is_used: bool) -> Option<Fin
     let cure = "dokku pgbackup:set --global notify-url <address>";
     (nobody && is_used)
         .then(|| Finding::new(Some(service), "nobody is told when a backup fails", cure).advice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_that_dokku_cannot_run_is_missed() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(missing_triggers(repository), Vec::<&str>::new());
+        let links = std::fs::read_dir(repository).unwrap().flatten().map(|entry| entry.path());
+        let links =
+            links.filter(|path| path.read_link().is_ok_and(|target| target == Path::new("post-build")));
+        for link in links {
+            assert!(TRIGGERS.contains(&link.file_name().unwrap().to_str().unwrap()), "{}", link.display());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("post-build", folder.path().join("service-action")).unwrap();
+        assert_eq!(missing_triggers(folder.path()).len(), TRIGGERS.len());
+        files::write_private(&folder.path().join("post-build"), b"").unwrap();
+        assert!(missing_triggers(folder.path()).contains(&"service-action"));
+    }
+
+    #[test]
+    fn a_stale_crontab_is_told_from_a_right_one() {
+        let entries = "30 3 * * *;dokku pgbackup:create db --scheduled;/x.log\n@daily;dokku pgbackup:create d --scheduled;/x.log\n";
+        let line = "30 3 * * * dokku pgbackup:create db --scheduled &>> /x.log\n";
+        let daily = "@daily dokku pgbackup:create d --scheduled &>> /x.log\n";
+        assert_eq!(missing_lines(entries, &format!("PATH=/bin\n{line}{daily}")), 0);
+        assert_eq!(missing_lines(entries, &format!("# {line}{daily}")), 1);
+        assert_eq!(missing_lines(entries, &format!("{}{daily}", line.replace("30 3", "40 3"))), 1);
+        assert_eq!(missing_lines(entries, &format!("1{line}{}", daily.replace(" d ", " db "))), 2);
+    }
 }

@@ -114,7 +114,7 @@ impl Dokku {
     /// The names of all services, whoever may use them.
     fn service_names(&self) -> Result<Vec<ServiceName>> {
         let folder = self.layout.services();
-        if !folder.is_dir() {
+        if !files::exists(&folder)? {
             return Ok(Vec::new());
         }
         let mut names: Vec<ServiceName> = std::fs::read_dir(&folder)
@@ -126,21 +126,25 @@ impl Dokku {
         Ok(names)
     }
 
-    /// All services that the user may use, by name.
+    /// One for an overview: it is there also when its files cannot be read.
+    fn listed(&self, name: &ServiceName) -> Service {
+        let unread =
+            |_| Service { name: name.clone(), layout: self.layout.service(name), database: name.to_string() };
+        self.known_service(name).unwrap_or_else(unread)
+    }
+
+    /// All services that the user may use, by name: for overviews.
     pub fn services(&self) -> Result<Vec<Service>> {
         let names = self.service_names()?;
         let plain: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
         let allowed = self.allowed("user-auth-service", &["postgres"], &plain)?;
-        names
-            .iter()
-            .filter(|name| allowed.iter().any(|one| one == name.as_str()))
-            .map(|name| self.service(name))
-            .collect()
+        let is_allowed = |name: &&ServiceName| allowed.iter().any(|one| one == name.as_str());
+        Ok(names.iter().filter(is_allowed).map(|name| self.listed(name)).collect())
     }
 
     /// All services, whoever may use them: for what the server does by itself.
     pub fn all_services(&self) -> Result<Vec<Service>> {
-        self.service_names()?.iter().map(|name| self.known_service(name)).collect()
+        Ok(self.service_names()?.iter().map(|name| self.listed(name)).collect())
     }
 
     /// Those of `names` that the user may use, also of services that are not there any more.
@@ -260,7 +264,7 @@ fn first_line(path: &Path) -> Result<Option<String>> {
 fn small_file(path: &Path) -> Result<Option<String>> {
     match files::read_bounded(path, SMALL_FILE) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(_) if !path.exists() => Ok(None),
+        Err(_) if !files::exists(path)? => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::error::Failure;
-use crate::files;
+use crate::files::{self, Space};
 use crate::host::Host;
 use crate::layout;
 use crate::manifest::read_toc;
 use crate::postgres;
 use crate::server::{Server, Sidecar};
+use crate::settings::Room;
 use crate::toc::Toc;
 use crate::units;
 use crate::watch::FolderWatch;
@@ -60,6 +61,16 @@ pub struct Dumped {
 
 /// Runs `pg_dump` in a sidecar of `server` to its end.
 pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<Dumped> {
+    dump_leaving(host, server, job, Room::Bytes(0))
+}
+
+/// The same, and stops when less than `min_free` is left on the disk.
+pub fn dump_leaving(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    job: &DumpJob<'_>,
+    min_free: Room,
+) -> Result<Dumped> {
     let target = job.folder.join(layout::DUMP);
     files::create_private_folder(&target)?;
     let mut watch = FolderWatch::start(&target)?;
@@ -87,7 +98,7 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
         host.progress.bytes(digester.done_bytes(), job.expected);
         if looked.elapsed() > LOOK_EVERY {
             looked = Instant::now();
-            stop_before_the_disk_is_full(job.folder)?;
+            stop_before_the_disk_is_full(job.folder, min_free)?;
         }
         Ok(())
     })?;
@@ -109,15 +120,24 @@ pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<D
 }
 
 /// The servers' data is often on the same disk, and a server without room stops.
-fn stop_before_the_disk_is_full(folder: &Path) -> Result<()> {
+fn stop_before_the_disk_is_full(folder: &Path, min_free: Room) -> Result<()> {
     let space = files::space(folder)?;
-    if space.free >= space.reserve() {
+    let stays = stays_free(space, min_free);
+    if space.free >= stays {
         return Ok(());
     }
     let (free, place) = (units::bytes(space.free), folder.parent().unwrap_or(folder).display());
-    Err(Failure::refused(format!("the disk is nearly full: only {free} are left in {place}"))
-        .hint("the dump was stopped and removed; make room first")
-        .into())
+    let stays = units::bytes(stays);
+    Err(Failure::refused(format!(
+        "the disk is nearly full: only {free} are left in {place}, and {stays} are to stay free"
+    ))
+    .hint("the dump was stopped and removed; make room first")
+    .into())
+}
+
+/// Even without a `min-free`, a server needs some room.
+fn stays_free(space: Space, min_free: Room) -> u64 {
+    min_free.of(space.total).max(space.reserve())
 }
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
@@ -145,4 +165,17 @@ fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_leaves_what_is_to_stay_free() {
+        let space = Space { free: 0, total: 1_000_000 };
+        assert_eq!(stays_free(space, Room::Bytes(0)), 50_000);
+        assert_eq!(stays_free(space, Room::Percent(10)), 100_000);
+        assert_eq!(stays_free(space, Room::Bytes(300_000)), 300_000);
+    }
 }

@@ -93,48 +93,63 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
 }
 
-/// Moves a folder: by a rename, or to another file system by a copy that appears whole, and only then the original
-/// goes.
+/// Moves a file or a folder: by a rename, or to another file system by a copy that appears whole, and only then the
+/// original goes.
 pub fn move_folder(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let beside = beside(to);
-            remove_tree(&beside)?;
-            copy_folder(from, &beside)?;
-            sync_folder_tree(&beside)?;
-            fs::rename(&beside, to)?;
-            sync_parent(to)?;
-            return remove_tree(from);
+        // What something is mounted on is busy.
+        Err(error) if matches!(error.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy) => {
+            return copy_away(from, to);
         }
         Err(error) => return Err(error).with_context(|| moving(from, to)),
     }
     sync_parent(to).and_then(|()| sync_parent(from)).with_context(|| moving(from, to))
 }
 
+fn copy_away(from: &Path, to: &Path) -> Result<()> {
+    let beside = beside(to);
+    remove_tree(&beside)?;
+    let copied = copy(from, &beside)
+        .and_then(|()| sync_folder_tree(&beside))
+        .and_then(|()| rename_durably(&beside, to).with_context(|| moving(from, to)));
+    if let Err(error) = copied {
+        // What cannot be removed now only takes room.
+        let _ = remove_tree(&beside);
+        return Err(error);
+    }
+    let removed = remove_tree(from);
+    // A folder that something is mounted on can be emptied, and no more.
+    let is_empty = fs::read_dir(from).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty { Ok(()) } else { removed }
+}
+
 fn moving(from: &Path, to: &Path) -> String {
     format!("cannot move {} to {}", from.display(), to.display())
 }
 
-/// Files that are one file with several names stay that.
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+/// Files that are one file with several names stay that. What is neither a file nor a folder is an error: it would be
+/// lost.
+fn copy(from: &Path, to: &Path) -> Result<()> {
     let mut copies: HashMap<(u64, u64), PathBuf> = HashMap::new();
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = folders.pop() {
-        create_private_folder(&to)?;
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let metadata = fs::symlink_metadata(&source)?;
-            let inode = (metadata.dev(), metadata.ino());
-            if metadata.is_dir() {
-                folders.push((source, target));
-            } else if let Some(copy) = copies.get(&inode) {
-                fs::hard_link(copy, &target)?;
-            } else if metadata.is_file() {
-                fs::copy(&source, &target).with_context(|| moving(&source, &target))?;
-                copies.insert(inode, target);
+    let mut open = vec![(from.to_owned(), to.to_owned())];
+    while let Some((source, target)) = open.pop() {
+        let context = || moving(&source, &target);
+        let metadata = fs::symlink_metadata(&source).with_context(context)?;
+        let inode = (metadata.dev(), metadata.ino());
+        if metadata.is_dir() {
+            create_private_folder(&target)?;
+            for entry in fs::read_dir(&source).with_context(context)? {
+                let name = entry.with_context(context)?.file_name();
+                open.push((source.join(&name), target.join(&name)));
             }
+        } else if !metadata.is_file() {
+            bail!("{}: it is neither a file nor a folder", moving(&source, &target));
+        } else if let Some(copy) = copies.get(&inode) {
+            fs::hard_link(copy, &target).with_context(context)?;
+        } else {
+            fs::copy(&source, &target).with_context(context)?;
+            copies.insert(inode, target);
         }
     }
     Ok(())
@@ -177,18 +192,20 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 
 /// Bytes that everything below `folder` takes on the disk; what has several names there counts once.
 pub fn disk_use(folder: &Path) -> u64 {
-    disk_use_of([folder])
+    disk_use_without(folder, &[])
 }
 
-/// The same of several folders together.
-pub fn disk_use_of<'a>(folders: impl IntoIterator<Item = &'a Path>) -> u64 {
-    let mut seen = HashSet::new();
+/// The same as if the paths of `without` were not there.
+pub fn disk_use_without(folder: &Path, without: &[&Path]) -> u64 {
     let mut total = 0;
-    folders.into_iter().for_each(|folder| add_disk_use(folder, &mut seen, &mut total));
+    add_disk_use(folder, without, &mut HashSet::new(), &mut total);
     total
 }
 
-fn add_disk_use(path: &Path, seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
+fn add_disk_use(path: &Path, without: &[&Path], seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
+    if without.contains(&path) {
+        return;
+    }
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
     if metadata.nlink() < 2 || metadata.is_dir() || seen.insert((metadata.dev(), metadata.ino())) {
         // st_blocks counts 512 bytes (stat(2)), whatever the file system's blocks are.
@@ -196,7 +213,7 @@ fn add_disk_use(path: &Path, seen: &mut HashSet<(u64, u64)>, total: &mut u64) {
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            add_disk_use(&entry.path(), seen, total);
+            add_disk_use(&entry.path(), without, seen, total);
         }
     }
 }
@@ -220,6 +237,11 @@ pub fn remove_tree(path: &Path) -> Result<()> {
         Ok(_) => fs::remove_file(path),
     };
     removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Whether something is there. Not to be allowed to look is an error, and no sign of absence.
+pub fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| format!("cannot look at {}", path.display()))
 }
 
 /// Reads a file of at most `limit` bytes that is a plain file (not a link, a pipe or a device).
@@ -386,6 +408,42 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o777, 0o700);
         assert_eq!(plain_files(folder.path()).unwrap(), [("a/b/file".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_not_lost_on_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        create_private_folders(&from.join("a")).unwrap();
+        write_private(&from.join("a/file"), b"1").unwrap();
+        link(&from.join("a/file"), &from.join("same")).unwrap();
+        std::os::unix::fs::symlink("/etc", from.join("link")).unwrap();
+        let error = copy_away(&from, &to).unwrap_err().to_string();
+        assert!(error.contains("from/link") && error.contains("neither a file nor a folder"), "{error}");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().flatten().map(|one| one.file_name()).collect();
+        assert!(from.join("a/file").exists() && left == ["from"], "{left:?}");
+        fs::remove_file(from.join("link")).unwrap();
+        copy_away(&from, &to).unwrap();
+        assert!(!from.exists());
+        let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
+        assert_eq!(inode("a/file"), inode("same"));
+        copy_away(&to.join("same"), &to.join("b")).unwrap();
+        assert_eq!(fs::read(to.join("b")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn what_is_left_out_takes_no_room_and_what_it_shares_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["stays", "goes"] {
+            create_private_folder(&path(name)).unwrap();
+        }
+        write_private(&path("goes/own"), "x".repeat(100_000).as_bytes()).unwrap();
+        write_private(&path("goes/shared"), "x".repeat(50_000).as_bytes()).unwrap();
+        link(&path("goes/shared"), &path("stays/shared")).unwrap();
+        let (all, less) = (disk_use(folder.path()), disk_use_without(folder.path(), &[&path("goes")]));
+        assert!(all - less >= 100_000 && less >= 50_000, "{all} and {less}");
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct Event {
     pub backup: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// The backups that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
     pub good: bool,
     /// The exit code of the run.
     pub code: u8,
@@ -43,6 +46,7 @@ impl Event {
             who: who.to_owned(),
             backup: None,
             pool: None,
+            ids: Vec::new(),
             good: ended.is_ok(),
             code: ended.as_ref().err().map_or(0, error::exit_code),
             message: ended.as_ref().err().map(|error| format!("{error:#}")),
@@ -66,7 +70,7 @@ pub fn append(service: &ServiceLayout, event: &Event) -> Result<()> {
     let path = service.history();
     files::create_private_folders(&service.own())?;
     if path.metadata().is_ok_and(|metadata| metadata.len() > MAX_SIZE) {
-        let text = files::read_bounded(&path, 2 * MAX_SIZE)?;
+        let text = files::read_bounded(&path, 4 * MAX_SIZE)?;
         let middle = text.len() / 2;
         let start =
             text[middle..].iter().position(|byte| *byte == b'\n').map_or(middle, |at| middle + at + 1);
@@ -75,13 +79,25 @@ pub fn append(service: &ServiceLayout, event: &Event) -> Result<()> {
     files::append_line(&path, &serde_json::to_string(event)?)
 }
 
+/// Puts the lines of `older` before those of `service`.
+pub fn put_before(service: &ServiceLayout, older: &ServiceLayout) -> Result<()> {
+    let mut lines = lines(older)?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    lines.extend(self::lines(service)?);
+    files::write_atomic(&service.history(), &lines)
+}
+
+/// The whole file; nothing where there is none.
+fn lines(service: &ServiceLayout) -> Result<Vec<u8>> {
+    let path = service.history();
+    if files::exists(&path)? { files::read_bounded(&path, 4 * MAX_SIZE) } else { Ok(Vec::new()) }
+}
+
 /// All events, newest first. Lines that cannot be read are left out.
 pub fn read(service: &ServiceLayout) -> Result<Vec<Event>> {
-    let path = service.history();
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text = String::from_utf8_lossy(&files::read_bounded(&path, 4 * MAX_SIZE)?).into_owned();
+    let text = String::from_utf8_lossy(&lines(service)?).into_owned();
     let mut events: Vec<Event> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     events.reverse();
     Ok(events)
@@ -108,5 +124,10 @@ mod tests {
         assert_eq!(events[0].duration_ms, 1499);
         assert!(events.len() < 1100 && service.history().metadata().unwrap().len() < 2 * MAX_SIZE);
         assert_eq!((events[0].good, events[0].code), (false, 1));
+        let newer = Layout::new(root.path()).service(&"new".parse().unwrap());
+        append(&newer, &event(2000)).unwrap();
+        put_before(&newer, &service).unwrap();
+        let both = read(&newer).unwrap();
+        assert_eq!((both.len(), both[0].duration_ms, &both[1..]), (events.len() + 1, 2000, &events[..]));
     }
 }

@@ -1,9 +1,9 @@
 //! The edges that core works with, handed in together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backup_id::BackupId;
 use crate::docker::Docker;
@@ -18,8 +18,10 @@ pub struct Host<'a> {
     pub docker: &'a Docker,
     pub dokku: &'a Dokku,
     pub progress: &'a dyn Progress,
-    /// When this run was started.
+    /// When this run was started, by the clock.
     pub now: DateTime<Utc>,
+    /// The same moment, to count from.
+    pub started: Instant,
     /// Whom the history names: the ssh key's name, the user at the server's shell, or `schedule`.
     pub who: &'a str,
 }
@@ -41,9 +43,20 @@ impl Host<'_> {
         std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
     }
 
+    /// The time now. A run may have waited for an hour before it came to its work.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time_of(Instant::now())
+    }
+
+    /// The time of a moment of this run.
+    pub fn time_of(&self, moment: Instant) -> DateTime<Utc> {
+        let since = TimeDelta::from_std(moment.saturating_duration_since(self.started)).unwrap_or_default();
+        self.now + since
+    }
+
     /// A new id for something that starts now.
     pub fn new_id(&self) -> Result<BackupId> {
-        Self::new_id_at(self.now)
+        Self::new_id_at(self.time())
     }
 
     pub fn new_id_at(time: DateTime<Utc>) -> Result<BackupId> {
@@ -66,9 +79,18 @@ impl Host<'_> {
         Settings::load_global(self.dokku.layout(), self.dokku.environment().cores)
     }
 
-    /// Those of the service or, where they cannot be read, those for all services: for what must be done all the same.
+    /// Those that can be read, of the service or for all services: for what must be done all the same.
     pub fn settings_for_sure(&self, service: &Service) -> Option<Settings> {
-        self.settings(service).or_else(|_| self.global_settings()).ok()
+        self.settings_without_broken_global(service).or_else(|_| self.global_settings()).ok()
+    }
+
+    /// Those of the service; where only those for all services cannot be read, without them, which is said.
+    pub fn settings_without_broken_global(&self, service: &Service) -> Result<Settings> {
+        self.settings(service).or_else(|error| {
+            let own = Settings::load_own(&service.layout, self.dokku.environment().cores)?;
+            self.progress.warn(&format!("{error}; for {}, only its own settings count", service.name));
+            Ok(own)
+        })
     }
 
     pub fn settings(&self, service: &Service) -> Result<Settings> {
@@ -85,4 +107,26 @@ fn random() -> Result<[u8; 4]> {
     let mut bytes = [0; 4];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::interrupt::Interrupt;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_run_that_had_to_wait_knows_the_time() {
+        let (environment, interrupt) = (Environment::read(), Interrupt::default());
+        let docker = Docker::new(environment.docker.clone(), interrupt.clone(), None);
+        let dokku = Dokku::new(environment, interrupt);
+        let waited = Duration::from_secs(90);
+        let Some(started) = Instant::now().checked_sub(waited) else { return };
+        let now = DateTime::UNIX_EPOCH;
+        let host = Host { docker: &docker, dokku: &dokku, progress: &Silent, now, started, who: "me" };
+        assert!(host.time() - now >= TimeDelta::seconds(90));
+        assert!(host.new_id().unwrap().time() - now >= TimeDelta::seconds(90));
+        assert_eq!(host.time_of(started + Duration::from_secs(5)), now + TimeDelta::seconds(5));
+    }
 }

@@ -6,6 +6,7 @@
 //!         lock                                     held by the one writer
 //!         settings.toml                            this service's settings
 //!         remote.toml                              this service's remote, with its credentials
+//!         settings.toml.before-destroy-<time>      older settings, after a destroy that did not happen
 //!         history.jsonl                            what was done, a line for each run
 //!         pushing/<backup id>.jsonl                parts of a backup that are at the remote already
 //!         backups/<backup id>/                     manifest.toml SHA256SUMS fingerprint.toml roles.sql dump/; verified.toml pinned.toml pushed.toml
@@ -21,6 +22,7 @@
 //!     practice/<app>.toml                          what a practice run has made
 //!     practice/<app>.lock                          held by the practice run that makes or removes it
 //!     destroyed/<service>-<time>/pgbackup/         what a destroyed service had in its folder pgbackup/
+//!     destroyed/.deleted-<service>-<time>/         being removed
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -150,6 +152,11 @@ impl ServiceLayout {
 
     pub fn settings(&self) -> PathBuf {
         self.own().join("settings.toml")
+    }
+
+    /// The settings from before a destroy that did not happen, where there are newer ones.
+    pub fn settings_before(&self, time: &str) -> PathBuf {
+        self.own().join(format!("settings.toml.before-destroy-{time}"))
     }
 
     pub fn backups(&self) -> PathBuf {

@@ -23,6 +23,21 @@ use crate::swap;
 pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<()> {
     destroyed::bring_back(host, service)?;
     clear_containers(host, service, |_| true)?;
+    clear_folders(host, service)
+}
+
+/// The same for runs that do without docker: a disk that is full may have stopped it, and must be cleaned up all the
+/// same.
+pub fn clear_without_docker(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<()> {
+    destroyed::bring_back(host, service)?;
+    if let Err(error) = clear_containers(host, service, |_| true) {
+        host.check()?;
+        host.progress.warn(&format!("containers that killed runs may have left stay: {error:#}"));
+    }
+    clear_folders(host, service)
+}
+
+fn clear_folders(host: &Host<'_>, service: &Service) -> Result<()> {
     for entry in catalog::list(&service.layout)? {
         let (folder, what) = match &entry {
             Entry::Pending { name } => (layout_name(layout::PENDING_PREFIX, name), "unfinished backup"),
@@ -36,6 +51,7 @@ pub fn clear(host: &Host<'_>, service: &Service, _held: &ServiceLock) -> Result<
         files::remove_tree(&service.layout.backups().join(folder))?;
         host.progress.note(&format!("removed the {what} {} that a killed run had left", entry.name()));
     }
+    destroyed::clear_deleted(host);
     clear_scratch(host, service)
 }
 
@@ -81,7 +97,7 @@ fn layout_name(prefix: &str, name: &str) -> String {
 }
 
 /// Drills run without the service's lock, holding their scratch folder instead.
-fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
+pub fn is_in_use(service: &Service, container: &Leftover) -> Result<bool> {
     let scratch = service.layout.scratch().join(&container.backup);
     if !scratch.is_dir() {
         return Ok(false);

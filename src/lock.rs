@@ -80,10 +80,8 @@ fn take_file(path: &Path, name: &str, purpose: &str) -> Result<File> {
             .into());
     }
     let note = format!("{purpose} (process {})\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(note.as_bytes()))
-        .with_context(|| format!("cannot write the lock {}", path.display()))?;
+    // On a full disk there is no room for the note. The lock is held all the same, and a delete makes room.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
     Ok(file)
 }
 
@@ -100,6 +98,17 @@ fn patiently<T>(
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// What the run that has the lock at `path` is doing; `None` when nobody has it.
+pub fn holder(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    if try_lock(&file, FlockOperation::NonBlockingLockShared).ok()? {
+        return None;
+    }
+    let mut holder = String::new();
+    let _ = (&mut file).take(200).read_to_string(&mut holder);
+    Some(holder.trim().to_owned())
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {
@@ -150,7 +159,9 @@ mod tests {
         let error = ServiceLock::take(&path, &service, "restore").unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 4);
         assert!(error.to_string().contains("create (process"), "{error}");
+        assert!(holder(&path).is_some_and(|note| note.starts_with("create (process")));
         drop(first);
+        assert_eq!(holder(&path), None);
         ServiceLock::take(&path, &service, "restore").unwrap();
     }
 

@@ -35,7 +35,8 @@ const METRICS: [Metric; 8] = [
         Some(u8::from(status.overdue_since.is_some()).to_string())
     }),
     ("pgbackup_failing", "1 when the last backup or the last verification failed", |status| {
-        Some(u8::from(!status.failures.is_empty() || status.newest_is_bad).to_string())
+        let is_ill = !status.failures.is_empty() || status.newest_is_bad || status.unreadable.is_some();
+        Some(u8::from(is_ill).to_string())
     }),
 ];
 
@@ -77,7 +78,7 @@ fn write(host: &Host<'_>) -> Result<()> {
         return Ok(());
     };
     let statuses: Vec<Status> =
-        host.dokku.all_services()?.iter().map(|service| Status::of(host, service)).collect::<Result<_>>()?;
+        host.dokku.all_services()?.iter().map(|service| Status::of(host, service)).collect();
     // node_exporter is another user, and reads only whole files that end in .prom.
     files::write_atomic_readable(&path, text(host, &statuses).as_bytes())
 }

@@ -74,7 +74,7 @@ fn warn(host: &Host<'_>, whom: &str, told: Result<()>) {
 fn run(host: &Host<'_>, tool: &Tool, json: &str) -> Result<()> {
     let started = Instant::now();
     let limit = Duration::from_secs(PATIENCE + 5);
-    let output = tool.clone().input(json).start()?.wait(|| {
+    let output = tool.clone().input(json).start()?.wait_for_itself(|| {
         host.check()?;
         if started.elapsed() > limit {
             return Err(Failure::tool(format!("no answer in {} seconds", limit.as_secs())).into());
@@ -107,7 +107,7 @@ fn post(host: &Host<'_>, url: &str, json: &str) -> Result<()> {
 /// An address without what may be a secret in it.
 pub fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = rest.split('/').next().unwrap_or_default();
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}/…")
 }
@@ -122,6 +122,8 @@ mod tests {
             shown("https://user:pw@hc.example.com:8443/ping/1234?x=y"),
             "https://hc.example.com:8443/…"
         );
-        assert_eq!(shown("http://example.com"), "http://example.com/…");
+        for url in ["http://example.com", "http://example.com?key=1", "http://example.com#1/x@y"] {
+            assert_eq!(shown(url), "http://example.com/…");
+        }
     }
 }

@@ -226,7 +226,7 @@ pub fn prune(
     let here = catalog::whole(catalog::list(&service.layout)?);
     let candidates: Vec<Candidate> =
         found.iter().filter_map(|offsite| Some(candidate(offsite.index()?, &here))).collect();
-    let now = host.now.with_timezone(&chrono::Local);
+    let now = host.time().with_timezone(&chrono::Local);
     let going: BTreeSet<BackupId> = retention::decide(&candidates, policies, &now)
         .into_iter()
         .filter(|decision| decision.verdict == Verdict::Remove)
@@ -236,7 +236,7 @@ pub fn prune(
     for offsite in found {
         host.check()?;
         let is_forgotten = offsite.state.is_err()
-            && host.now - offsite.modified > FORGOTTEN_AFTER
+            && host.time() - offsite.modified > FORGOTTEN_AFTER
             && !here.iter().any(|backup| backup.id == offsite.id)
             && !offsite.objects.iter().any(|key| key.ends_with(INDEX));
         if going.contains(&offsite.id) || is_forgotten {

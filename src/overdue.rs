@@ -27,7 +27,10 @@ pub fn tell(host: &Host<'_>) {
 
 /// Settings that cannot be read are a schedule that nobody keeps.
 fn trouble(host: &Host<'_>, service: &Service) -> Option<String> {
-    let status = Status::of(host, service).ok()?;
+    let status = Status::of(host, service);
+    if let Some(why) = &status.unreadable {
+        return Some(why.clone());
+    }
     match &status.settings {
         Err(error) => Some(format!("it is not backed up by itself: {error}")),
         Ok(_) => status.overdue_since.map(|due| format!("the backup of {} was not made", units::local(due))),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt::Interrupt;
 
@@ -21,6 +22,8 @@ const LONGEST_LINE: usize = 300;
 const KILLED: i32 = 137;
 /// How much of a tool's stderr is kept for the error message.
 const STDERR_TAIL: usize = 64 * 1024;
+/// How long output is waited for that a program's own end did not end.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// More output than any of our questions has: a limit so that a broken tool cannot fill the memory.
 const STDOUT_LIMIT: usize = 256 * 1024 * 1024;
 /// What is read at once of an output that is handed on: as much as a pipe holds.
@@ -176,7 +179,7 @@ fn shortened(line: &str) -> String {
     }
 }
 
-/// A child that is running. Dropped before its end, it is killed.
+/// A child that is running. Dropped before its end, it is killed with all that it has started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -188,20 +191,46 @@ pub struct Running {
 
 impl Running {
     /// Waits for the end, calling `tick` now and then; an error of `tick` kills the child and is returned.
-    pub fn wait(mut self, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
+    pub fn wait(mut self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let status = self.wait_for_end(tick)?;
+        Ok(self.output(status))
+    }
+
+    /// The same for programs that are not ours. One may leave a child in the background that keeps our pipes open: that
+    /// is waited for no longer than a moment, and what it says is not heard.
+    pub fn wait_for_itself(mut self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let status = self.wait_for_end(tick)?;
+        let ended = Instant::now();
+        let is_open = |running: &Self| {
+            running.stdout.as_ref().is_some_and(|thread| !thread.is_finished())
+                || running.stderr.as_ref().is_some_and(|thread| !thread.is_finished())
+        };
+        while is_open(&self) && ended.elapsed() < LAST_OUTPUT {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if is_open(&self) {
+            (self.stdout, self.stderr) = (None, None);
+        }
+        Ok(self.output(status))
+    }
+
+    fn wait_for_end(&mut self, mut tick: impl FnMut() -> Result<()>) -> Result<ExitStatus> {
         let started = Instant::now();
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait()? {
-                break status;
+                return Ok(status);
             }
             tick()?;
             // Short at first: most of our commands take tens of milliseconds.
             let pause = if started.elapsed() < Duration::from_secs(2) { 2 } else { 20 };
             std::thread::sleep(Duration::from_millis(pause));
-        };
+        }
+    }
+
+    fn output(&mut self, status: ExitStatus) -> Output {
         let stdout = self.stdout.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        Ok(Output { status, stdout, stderr })
+        Output { status, stdout, stderr }
     }
 
     /// Hands on what the child prints, piece by piece, and waits for its end. Whoever takes it also gets an empty piece
@@ -236,6 +265,9 @@ fn has_something(pipe: &ChildStdout) -> Result<bool> {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
+            // With whatever it has started: its group is its own.
+            let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -318,6 +350,38 @@ mod tests {
     fn a_process_has_a_time_of_its_start() {
         assert!(start_time(std::process::id()).is_some_and(|ticks| ticks > 0));
         assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn what_a_program_leaves_in_the_background_is_not_waited_for() {
+        let started = Instant::now();
+        let tool = Tool::new("sh").args(["-c", "sleep 20 & exit 3"]);
+        let output = tool.start().unwrap().wait_for_itself(|| Ok(())).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert!(started.elapsed() < Duration::from_secs(10));
+        let tool = Tool::new("sh").args(["-c", "echo why >&2; exit 3"]);
+        assert_eq!(tool.start().unwrap().wait_for_itself(|| Ok(())).unwrap().last_words(1), ["why"]);
+    }
+
+    #[test]
+    fn a_child_that_is_ended_takes_its_own_children_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! >{0}.new; mv {0}.new {0}; wait", pid.display());
+        let ended = Tool::new("sh")
+            .args(["-c", &script])
+            .start()
+            .unwrap()
+            .wait(|| if pid.exists() { anyhow::bail!("enough") } else { Ok(()) });
+        assert!(ended.is_err());
+        let pid: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let is_gone = || state().rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+        let started = Instant::now();
+        while !is_gone() {
+            assert!(started.elapsed() < Duration::from_secs(10), "{}", state());
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Removing what retention does not keep, and more where a service may only take so much.
 
+use std::path::Path;
+
 use anyhow::Result;
 use chrono::Local;
 
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::dokku::Service;
 use crate::error::{self, Failure, Kind};
 use crate::files;
 use crate::host::Host;
+use crate::lock::BackupLock;
 use crate::manifest::{Level, Pool};
-use crate::retention::{self, Candidate, Verdict};
+use crate::retention::{self, Candidate, Reason, Verdict};
 use crate::settings::Settings;
 use crate::units;
 
@@ -20,17 +24,38 @@ pub struct Fate {
     pub verdict: Verdict,
 }
 
+impl Fate {
+    /// After the plan was carried out: what was not removed stays.
+    pub fn settle(&mut self, removed: &[String]) {
+        let is_there = !removed.iter().any(|id| id == self.backup.id.as_str());
+        if self.verdict == Verdict::Remove && is_there {
+            self.verdict = Verdict::Keep(vec![Reason::InUse]);
+        }
+    }
+}
+
 /// The fate of every whole backup, newest first. Nothing is removed.
 pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
     let settings = host.settings(service)?;
     let backups = catalog::whole(catalog::list(&service.layout)?);
-    let now = host.now.with_timezone(&Local);
+    let now = host.time().with_timezone(&Local);
     let decisions = retention::decide(&candidates(&backups), &settings.policies, &now);
     let fate = |decision: retention::Decision| {
         let backup = backups.iter().find(|backup| backup.id == decision.id)?.clone();
         Some(Fate { backup, verdict: decision.verdict })
     };
     Ok(decisions.into_iter().filter_map(fate).collect())
+}
+
+/// The backup for whose date nothing is removed any more.
+pub fn misdated(plan: &[Fate]) -> Option<&BackupId> {
+    plan.iter().find_map(|fate| match &fate.verdict {
+        Verdict::Keep(reasons) => reasons.iter().find_map(|reason| match reason {
+            Reason::Misdated(id) => Some(id),
+            _ => None,
+        }),
+        Verdict::Remove => None,
+    })
 }
 
 fn candidates(backups: &[Backup]) -> Vec<Candidate> {
@@ -53,14 +78,14 @@ pub fn candidate(backup: &Backup) -> Candidate {
 }
 
 /// Removes what the plan does not keep, of one pool or of all; the lock is the caller's. One that is being read stays for
-/// the next time.
+/// the next time. `removed` gets the ids, also of those that went before an error.
 pub fn carry_out(
     host: &Host<'_>,
     service: &Service,
     plan: &[Fate],
     only: Option<Pool>,
-) -> Result<Vec<Backup>> {
-    let mut removed = Vec::new();
+    removed: &mut Vec<String>,
+) -> Result<()> {
     for fate in plan {
         let is_meant = only.is_none_or(|pool| fate.backup.manifest.pool == pool);
         if !is_meant || fate.verdict != Verdict::Remove {
@@ -68,15 +93,19 @@ pub fn carry_out(
         }
         host.check()?;
         if remove(host, service, &fate.backup)? {
-            removed.push(fate.backup.clone());
+            removed.push(fate.backup.id.to_string());
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
-    match catalog::remove(&service.layout, backup.id.as_str()) {
-        Ok(()) => Ok(true),
+    match catalog::remove_unchanged(&service.layout, backup) {
+        Ok(true) => Ok(true),
+        Ok(false) => {
+            host.progress.note(&format!("backup {} was pinned or verified just now; it stays", backup.id));
+            Ok(false)
+        }
         Err(error) if error::kind_of(&error) == Kind::Busy => {
             host.progress.note(&format!("{error}; it goes the next time"));
             Ok(false)
@@ -87,29 +116,45 @@ fn remove(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<bool> {
 
 /// Makes room for a new backup of about `expected` bytes within the service's `max-size`, at the cost of the oldest
 /// backups of the automatic pools; refuses when that is not enough.
-pub fn make_room(host: &Host<'_>, service: &Service, settings: &Settings, expected: u64) -> Result<()> {
+pub fn make_room(
+    host: &Host<'_>,
+    service: &Service,
+    settings: &Settings,
+    expected: u64,
+    removed: &mut Vec<String>,
+) -> Result<()> {
     let Some(most) = settings.max_size else { return Ok(()) };
     let fits = || files::disk_use(&service.layout.backups()).saturating_add(expected) <= most;
     if fits() {
         return Ok(());
     }
     let backups = catalog::whole(catalog::list(&service.layout)?);
-    let may_go = retention::shrink(&candidates(&backups), &host.now.with_timezone(&Local));
-    let stays = backups.iter().filter(|backup| !may_go.contains(&backup.id));
-    let least = files::disk_use_of(stays.map(|backup| backup.folder.as_path()));
+    let may_go = retention::shrink(&candidates(&backups), &host.time().with_timezone(&Local));
+    let backup = |id: BackupId| backups.iter().find(|backup| backup.id == id);
+    // One that is being read does not go now, and must not be counted on.
+    let may_go: Vec<&Backup> =
+        may_go.into_iter().filter_map(backup).filter(|backup| !is_being_read(backup)).collect();
+    // All that stays counts, also what is no whole backup.
+    let going: Vec<&Path> = may_go.iter().map(|backup| backup.folder.as_path()).collect();
+    let least = files::disk_use_without(&service.layout.backups(), &going);
     if least.saturating_add(expected) > most {
         return Err(too_large(service, least, most));
     }
-    for id in may_go {
-        let Some(backup) = backups.iter().find(|backup| backup.id == id) else { continue };
+    for backup in may_go {
         if remove(host, service, backup)? {
-            host.progress.note(&format!("removed {id}: the backups may take {}", units::bytes(most)));
+            let most = units::bytes(most);
+            host.progress.note(&format!("removed {}: the backups may take {most}", backup.id));
+            removed.push(backup.id.to_string());
         }
         if fits() {
             return Ok(());
         }
     }
     Err(too_large(service, files::disk_use(&service.layout.backups()), most))
+}
+
+fn is_being_read(backup: &Backup) -> bool {
+    BackupLock::exclusive(&backup.folder).is_ok_and(|lock| lock.is_none())
 }
 
 fn too_large(service: &Service, used: u64, most: u64) -> anyhow::Error {

@@ -77,7 +77,7 @@ fn bring_home(
     files::rename_durably(&fetched.folder, &place)?;
     let backup = Backup { folder: place, ..fetched };
     let pushed =
-        crate::manifest::Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None };
+        crate::manifest::Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None };
     pushed.write(&backup.folder)?;
     let bytes = offsite.index().map_or(0, Index::stored_bytes);
     Ok(PullReport { backup, bytes, duration: started.elapsed() })

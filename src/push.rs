@@ -88,7 +88,7 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     confirm(&remote, &index)?;
     let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
     remote.put(&key, &Bytes::from(toml::to_string(&index)?))?;
-    Pushed { at: host.now, remote: remote.shown.clone(), good: true, problem: None }.write(&backup.folder)?;
+    Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None }.write(&backup.folder)?;
     files::remove_tree(&service.layout.push_journal(&backup.id))?;
     Ok(PushReport {
         removed: prune(host, service, &remote, &settings),
@@ -136,7 +136,7 @@ fn note_failure(host: &Host<'_>, service: &Service, backup: &Backup, problem: &s
     }
     let remote = remote::place::of(host.dokku.layout(), Some(&service.layout)).ok().flatten();
     let pushed = Pushed {
-        at: host.now,
+        at: host.time(),
         remote: remote.map_or_else(String::new, |place| place.address),
         good: false,
         problem: Some(problem.to_owned()),

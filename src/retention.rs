@@ -22,7 +22,7 @@ use crate::backup_id::BackupId;
 use crate::manifest::Pool;
 
 /// Clocks that are set by the network are off by less.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// What is to be known of a backup to decide about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub enum Reason {
     /// One of so many.
     Last(u32),
     Slot(Slot),
+    /// No rule keeps it, but it was being read, or was changed, when it should have gone.
+    InUse,
     /// It is bad, but may be all there is of the latest data.
     BadButLatest(Pool),
     /// The date of this backup (or the clock) is wrong, so that no age can be trusted.
@@ -114,6 +116,7 @@ impl fmt::Display for Reason {
             Reason::UntilDeleted(pool) => write!(f, "pool {} is kept until deleted", pool.as_str()),
             Reason::Last(1) => write!(f, "the last one"),
             Reason::Last(count) => write!(f, "one of the last {count}"),
+            Reason::InUse => write!(f, "in use; no rule keeps it the next time"),
             Reason::Slot(slot) => write!(f, "{slot}"),
             Reason::BadButLatest(pool) => {
                 write!(f, "bad, but no newer good one of pool {} is kept", pool.as_str())

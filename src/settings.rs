@@ -249,6 +249,11 @@ impl Settings {
         Ok(Self::of(&read(&service.settings())?, &read(&layout.global_settings())?, cores))
     }
 
+    /// Those of the service, as if there were none for all services.
+    pub fn load_own(service: &ServiceLayout, cores: usize) -> Result<Self> {
+        Ok(Self::of(&read(&service.settings())?, &Texts::new(), cores))
+    }
+
     /// Those of no service in particular.
     pub fn load_global(layout: &Layout, cores: usize) -> Result<Self> {
         Ok(Self::of(&Texts::new(), &read(&layout.global_settings())?, cores))
@@ -354,7 +359,8 @@ impl Key {
             Values::Schedule => "cron expressions with ; between them, or off".to_owned(),
             Values::Size => "a size like 20 GB, or off".to_owned(),
             Values::Room => "a size like 5 GB, a part of the disk like 10%, or off".to_owned(),
-            Values::Program | Values::File => "an absolute path, or off".to_owned(),
+            Values::Program => "an absolute path, or off".to_owned(),
+            Values::File => "an absolute path that ends in .prom, or off".to_owned(),
             Values::Address => "an http or https address, or off".to_owned(),
             Values::Recipients => "public keys (age1…, ssh-ed25519 …) with ; between them, or off".to_owned(),
         }
@@ -374,7 +380,13 @@ impl Key {
             Values::Size => unless(units::parse_bytes(text).is_some()),
             Values::Room => unless(room(text).is_some()),
             Values::Recipients => text.parse::<Recipients>().err().map(|why| format!("{}: {why}", self.name)),
-            Values::Program | Values::File => unless(is_plain && text.starts_with('/')),
+            Values::Program => unless(is_plain && text.starts_with('/')),
+            // node_exporter passes everything else over.
+            Values::File => unless(
+                is_plain
+                    && text.starts_with('/')
+                    && Path::new(text).extension().is_some_and(|end| end == "prom"),
+            ),
             Values::Address => {
                 let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
                 unless(is_plain && is_address && !text.contains(char::is_whitespace))
@@ -413,17 +425,43 @@ pub fn set(path: &Path, key: &Key, value: Option<&str>) -> Result<()> {
     let value = value.map(|text| key.parse(text)).transpose()?;
     // Refuses to touch a file that is broken.
     read(path)?;
-    let text = if path.exists() { read_text(path)? } else { String::new() };
+    let text = if files::exists(path)? { read_text(path)? } else { String::new() };
     let mut document: toml_edit::DocumentMut = text.parse()?;
     match value {
-        Some(Value::Integer(number)) => document[key.name] = toml_edit::value(number),
-        Some(value) => document[key.name] = toml_edit::value(value.as_str().unwrap_or_default()),
-        None => drop(document.remove(key.name)),
+        Some(Value::Integer(number)) => put(&mut document, key.name, number.into()),
+        Some(value) => put(&mut document, key.name, value.as_str().unwrap_or_default().into()),
+        None => take_out(&mut document, key.name),
     }
     if let Some(folder) = path.parent() {
         files::create_private_folders(folder)?;
     }
     files::write_atomic(path, document.to_string().as_bytes())
+}
+
+/// A comment beside the old value stays.
+fn put(document: &mut toml_edit::DocumentMut, name: &str, mut value: toml_edit::Value) {
+    if let Some(old) = document.get(name).and_then(toml_edit::Item::as_value) {
+        *value.decor_mut() = old.decor().clone();
+        document[name] = toml_edit::Item::Value(value);
+    } else {
+        document[name] = toml_edit::value(value);
+    }
+}
+
+/// Comments above the line stay, for what follows.
+fn take_out(document: &mut toml_edit::DocumentMut, name: &str) {
+    let names: Vec<String> = document.iter().map(|(name, _)| name.to_owned()).collect();
+    let above =
+        document.key(name).and_then(|key| key.leaf_decor().prefix()?.as_str()).unwrap_or_default().to_owned();
+    document.remove(name);
+    let next = names.iter().skip_while(|one| *one != name).nth(1);
+    if let Some(mut key) = next.and_then(|next| document.key_mut(next)) {
+        let own = key.leaf_decor().prefix().and_then(|own| own.as_str()).unwrap_or_default().to_owned();
+        key.leaf_decor_mut().set_prefix(above + &own);
+    } else {
+        let own = document.trailing().as_str().unwrap_or_default().to_owned();
+        document.set_trailing(above + &own);
+    }
 }
 
 /// What the file at `path` itself says of `key`.
@@ -432,19 +470,27 @@ pub fn own_value(path: &Path, key: &Key) -> Result<Option<String>> {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    Ok(String::from_utf8_lossy(&files::read_bounded(path, MAX_SIZE)?).into_owned())
+    String::from_utf8(files::read_bounded(path, MAX_SIZE)?).map_err(|error| {
+        let bytes = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = bytes.split(|byte| *byte == b'\n').count();
+        unusable(path, line, "it is not UTF-8").into()
+    })
+}
+
+fn unusable(path: &Path, line: usize, why: &str) -> Failure {
+    Failure::failed(format!("the settings in {} cannot be used: line {line}: {why}", path.display()))
+        .hint("correct the file, or move it away to go back to the defaults")
 }
 
 /// The settings of one file, each checked.
 fn read(path: &Path) -> Result<Texts> {
-    if !path.exists() {
+    if !files::exists(path)? {
         return Ok(Texts::new());
     }
     let text = read_text(path)?;
     let broken = |at: usize, why: &str| {
         let line = text[..at.min(text.len())].matches('\n').count() + 1;
-        Failure::failed(format!("the settings in {} cannot be used: line {line}: {why}", path.display()))
-            .hint("correct the file, or move it away to go back to the defaults")
+        unusable(path, line, why)
     };
     let entries: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text)
         .map_err(|error| broken(error.span().map_or(0, |span| span.start), error.message()))?;
@@ -539,6 +585,22 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), text.replace("warn", "off"));
         set(&path, key("on-deploy"), None).unwrap();
         assert_eq!(read_text(&path).unwrap(), "# why: slow disk\njobs = 2 # for now\n");
+        set(&path, key("jobs"), Some("3")).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "# why: slow disk\njobs = 3 # for now\n");
+        set(&path, key("keep-last"), Some("4")).unwrap();
+        set(&path, key("jobs"), None).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "# why: slow disk\nkeep-last = 4\n");
+        set(&path, key("keep-last"), None).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "# why: slow disk\n");
+        let latin = b"jobs = 2\n# caf\xe9\n";
+        files::write_atomic(&path, latin).unwrap();
+        let error = set(&path, key("jobs"), Some("3")).unwrap_err().to_string();
+        assert!(error.contains("line 2: it is not UTF-8"), "{error}");
+        assert_eq!(files::read_bounded(&path, 100).unwrap(), latin);
+        assert_eq!(
+            crate::error::exit_code(&set(&path, key("prometheus-textfile"), Some("/x")).unwrap_err()),
+            2
+        );
         assert_eq!(crate::error::exit_code(&set(&path, key("jobs"), Some("65")).unwrap_err()), 2);
         assert_eq!(crate::error::exit_code(&Key::find("x").unwrap_err()), 2);
     }

@@ -6,11 +6,14 @@ use anyhow::Result;
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 use crate::catalog::{self, Backup, Entry};
+use crate::create;
 use crate::dokku::Service;
 use crate::files;
 use crate::history::{self, Event};
 use crate::host::Host;
+use crate::lock;
 use crate::manifest::{Level, Pool};
+use crate::retention::CLOCK_TOLERANCE;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
@@ -23,6 +26,8 @@ pub struct Status {
     pub service: Service,
     /// Why the settings cannot be read.
     pub settings: Result<Settings>,
+    /// Why its backups or its history cannot be read; then the rest says little.
+    pub unreadable: Option<String>,
     /// Whole backups.
     pub count: usize,
     pub last_good: Option<Backup>,
@@ -40,9 +45,15 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn of(host: &Host<'_>, service: &Service) -> Result<Self> {
+    /// One service that cannot be looked at does not hide the others, so this is never an error.
+    pub fn of(host: &Host<'_>, service: &Service) -> Self {
         let settings = host.settings(service);
-        let entries = catalog::list(&service.layout)?;
+        let mut unreadable = None;
+        let mut keep = |error: anyhow::Error| {
+            unreadable.get_or_insert_with(|| format!("{error:#}"));
+        };
+        let entries = catalog::list(&service.layout).map_err(&mut keep).unwrap_or_default();
+        let events = history::read(&service.layout).map_err(&mut keep).unwrap_or_default();
         let newest_is_broken = match entries
             .iter()
             .find(|entry| !matches!(entry, Entry::Pending { .. } | Entry::Deleted { .. }))
@@ -52,13 +63,12 @@ impl Status {
             _ => false,
         };
         let backups = catalog::whole(entries);
-        let events = history::read(&service.layout)?;
         let last = |command: &str| events.iter().find(|event| event.command == command && event.is_telling());
         let failures = ["create", "verify", "push"].into_iter().filter_map(last).filter(|event| !event.good);
         let drills = backups.iter().filter_map(|backup| backup.verified.as_ref());
         let now = host.now.with_timezone(&Local);
         let schedule = settings.as_ref().ok().and_then(|settings| settings.schedule.clone());
-        Ok(Status {
+        Status {
             count: backups.len(),
             last_good: backups.iter().find(|backup| backup.is_good()).cloned(),
             last_drill: drills
@@ -71,13 +81,16 @@ impl Status {
             disk_bytes: files::disk_use(&service.layout.backups()),
             failures: failures.cloned().collect(),
             settings,
+            unreadable,
             service: service.clone(),
-        })
+        }
     }
 
     /// In a word: `ok`, or what is wrong.
     pub fn health(&self) -> &'static str {
-        if self.settings.is_err() {
+        if self.unreadable.is_some() {
+            "UNREADABLE"
+        } else if self.settings.is_err() {
             "SETTINGS"
         } else if self.newest_is_bad {
             "BAD BACKUP"
@@ -101,8 +114,11 @@ fn overdue(
     backups: &[Backup],
 ) -> Option<DateTime<Local>> {
     let due = schedule.last(&(host.now.with_timezone(&Local) - GRACE))?;
-    // One that a deploy or somebody made does not say that the schedule works.
-    let newest = backups.iter().find(|backup| backup.manifest.pool == Pool::Scheduled);
+    // One that a deploy or somebody made does not say that the schedule works, nor does one from the future.
+    let says = |backup: &&Backup| {
+        backup.manifest.pool == Pool::Scheduled && backup.manifest.started_at <= host.time() + CLOCK_TOLERANCE
+    };
+    let newest = backups.iter().find(says);
     let is_missing = newest.is_none_or(|newest| newest.manifest.started_at < due);
     // Nothing is missed that was due before the schedule was set, or the service made.
     let made = |path: &Path| {
@@ -111,5 +127,8 @@ fn overdue(
     let (own, global) = (service.layout.settings(), host.dokku.layout().global_settings());
     let since =
         [own, global, service.layout.root().join("DATABASE_NAME")].iter().filter_map(|path| made(path)).max();
-    (is_missing && since.is_none_or(|since| since < due)).then_some(due)
+    // One that takes hours is not there yet, and is being made.
+    let is_being_made =
+        || lock::holder(&service.layout.lock()).is_some_and(|note| note.starts_with(create::PURPOSE));
+    (is_missing && since.is_none_or(|since| since < due) && !is_being_made()).then_some(due)
 }

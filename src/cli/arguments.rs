@@ -31,7 +31,7 @@ pub struct ListArgs {
     /// The Postgres service [default: all, a line each]
     #[arg(value_name = "service")]
     pub service: Option<ServiceName>,
-    /// List the backups of destroyed services
+    /// List what destroyed services left; with a name, the backups of that one
     #[arg(long)]
     pub destroyed: bool,
     /// List the backups of the remote; of all services there when none is named

@@ -33,17 +33,19 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
         app.docker.interrupt(),
     )?;
     let run = Run::of("delete", Instant::now());
-    let deleted = delete(app, &service, &names);
+    let mut removed = Vec::new();
+    let deleted = delete(app, &service, &names, &mut removed);
     let id = names.first().filter(|_| names.len() == 1).and_then(|name| name.parse::<BackupId>().ok());
-    aftermath::follow(&app.host(), &service, Run { backup: id.as_ref(), ..run }, &deleted);
+    aftermath::follow(&app.host(), &service, Run { backup: id.as_ref(), ids: &removed, ..run }, &deleted);
     deleted
 }
 
-fn delete(app: &App<'_>, service: &Service, names: &[String]) -> Result<()> {
+fn delete(app: &App<'_>, service: &Service, names: &[String], removed: &mut Vec<String>) -> Result<()> {
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:delete")?;
-    leftovers::clear(&app.host(), service, &lock)?;
+    leftovers::clear_without_docker(&app.host(), service, &lock)?;
     for name in names {
         catalog::remove(&service.layout, name)?;
+        removed.push(name.clone());
         app.ui.heading(&format!("Backup {name} of {} deleted", service.name));
     }
     Ok(())

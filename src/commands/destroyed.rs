@@ -1,9 +1,12 @@
 //! What the backups of destroyed services look like in a list, and deleting them.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use crate::aftermath::{self, Run};
 use crate::catalog;
 use crate::cli::Format;
 use crate::destroyed::{self, Destroyed};
@@ -76,7 +79,13 @@ pub fn delete(app: &App<'_>, name: &str) -> Result<()> {
     let warning =
         format!("All backups of the destroyed service {} are going to be deleted for good", found.service);
     app.ui.confirm(&warning, &found.name, app.docker.interrupt())?;
-    destroyed::delete(&found)?;
+    let run = Run::of("delete", Instant::now());
+    let deleted = destroyed::delete(&app.host(), &found);
+    // Its own history goes with it. A new service of that name has one.
+    let service = app.dokku.known_service(&found.service)?;
+    let ids = if deleted.is_ok() { vec![found.name.clone()] } else { Vec::new() };
+    aftermath::follow(&app.host(), &service, Run { ids: &ids, ..run }, &deleted);
+    deleted?;
     app.ui.heading(&format!("The backups {} are deleted", found.name));
     Ok(())
 }

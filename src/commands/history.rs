@@ -36,7 +36,12 @@ fn row(app: &App<'_>, event: &Event) -> Vec<String> {
     vec![
         units::time(event.at),
         event.command.clone(),
-        event.backup.clone().unwrap_or_default(),
+        match (&event.backup, event.ids.as_slice()) {
+            (Some(backup), _) => backup.clone(),
+            (None, []) => String::new(),
+            (None, [id]) => id.clone(),
+            (None, ids) => units::plural(ids.len() as u64, "backup"),
+        },
         event.who.clone(),
         units::duration(Duration::from_millis(event.duration_ms)),
         if event.good { "ok".to_owned() } else { app.ui.mark(false, &format!("FAILED {message}")) },

@@ -8,6 +8,7 @@ use super::{App, hide_foreign_apps};
 use super::{destroyed, remote, report};
 use crate::catalog::{self, Backup, Entry};
 use crate::cli::{Format, ListArgs};
+use crate::destroyed::find;
 use crate::dokku::Service;
 use crate::files;
 use crate::status::Status;
@@ -15,14 +16,15 @@ use crate::ui::table::{self, Align};
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
-    if args.destroyed {
-        return destroyed::list(app, args.format);
-    }
     if args.remote {
         return remote::list(app, args.service.as_ref(), args.format);
     }
-    let Some(name) = &args.service else { return list_all(app, args.format) };
-    let service = app.dokku.service(name)?;
+    let service = match &args.service {
+        None if args.destroyed => return destroyed::list(app, args.format),
+        None => return list_all(app, args.format),
+        Some(name) if args.destroyed => find(&app.dokku, name.as_str())?.as_service(),
+        Some(name) => app.dokku.service(name)?,
+    };
     let mut entries = catalog::list(&service.layout)?;
     hide_foreign_apps(app, entries.iter_mut().filter_map(Entry::manifest_mut))?;
     if args.format == Format::Json {
@@ -62,8 +64,7 @@ impl<'a> OverviewView<'a> {
 fn list_all(app: &App<'_>, format: Format) -> Result<()> {
     let host = app.host();
     let services = app.dokku.services()?;
-    let mut statuses: Vec<Status> =
-        services.iter().map(|service| Status::of(&host, service)).collect::<Result<_>>()?;
+    let mut statuses: Vec<Status> = services.iter().map(|service| Status::of(&host, service)).collect();
     if format == Format::Json {
         let manifests = statuses.iter_mut().filter_map(|status| status.last_good.as_mut());
         hide_foreign_apps(app, manifests.map(|backup| &mut backup.manifest))?;

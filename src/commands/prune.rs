@@ -39,16 +39,19 @@ pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
         prune::plan(&host, &service)?
     } else {
         let run = Run::of("prune", Instant::now());
+        let mut removed = Vec::new();
         let pruned = (|| {
             files::create_private_folders(&service.layout.own())?;
             let lock = host.lock(&service, "pgbackup:prune", Duration::ZERO)?;
-            leftovers::clear(&host, &service, &lock)?;
+            leftovers::clear_without_docker(&host, &service, &lock)?;
             let plan = prune::plan(&host, &service)?;
-            prune::carry_out(&host, &service, &plan, None)?;
+            prune::carry_out(&host, &service, &plan, None, &mut removed)?;
             Ok(plan)
         })();
-        aftermath::follow(&host, &service, run, &pruned);
-        pruned?
+        aftermath::follow(&host, &service, Run { ids: &removed, ..run }, &pruned);
+        let mut plan = pruned?;
+        plan.iter_mut().for_each(|fate| fate.settle(&removed));
+        plan
     };
     let freed_bytes = before.saturating_sub(files::disk_use(&service.layout.backups()));
     if args.format == Format::Json {

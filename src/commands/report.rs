@@ -20,8 +20,7 @@ pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
         Some(name) => vec![app.dokku.service(name)?],
         None => app.dokku.services()?,
     };
-    let statuses: Vec<Status> =
-        services.iter().map(|service| Status::of(&host, service)).collect::<Result<_>>()?;
+    let statuses: Vec<Status> = services.iter().map(|service| Status::of(&host, service)).collect();
     if args.format == Some(ReportFormat::Prometheus) {
         app.ui.result(metrics::text(&host, &statuses).trim_end());
         return Ok(());
@@ -58,6 +57,9 @@ fn show(app: &App<'_>, status: &Status) {
         let value = value(app, status, key).unwrap_or_default();
         app.ui.detail(&format!("{:<30} {value}", title(key)));
     }
+    if let Some(why) = &status.unreadable {
+        app.ui.problem(why);
+    }
     match &status.settings {
         Err(error) => app.ui.problem(&error.to_string()),
         Ok(settings) => {
@@ -75,7 +77,7 @@ fn title(key: &str) -> String {
 }
 
 /// A value without the secrets that it may hold.
-fn shown(one: &Explained) -> String {
+pub fn shown(one: &Explained) -> String {
     let is_secret = Key::find(one.key).is_ok_and(Key::is_secret);
     if is_secret && one.value != "off" { notify::shown(&one.value) } else { one.value.clone() }
 }
@@ -117,7 +119,7 @@ fn value(app: &App<'_>, status: &Status, key: &str) -> Option<String> {
         "overdue-since" => status.overdue_since.map(units::local).unwrap_or_default(),
         "backups" => status.count.to_string(),
         "disk-use" => units::bytes(status.disk_bytes),
-        "linked-apps" => status.service.links().ok()?.join(" "),
+        "linked-apps" => app.dokku.visible_apps(&status.service.links().ok()?).ok()?.join(" "),
         _ => return None,
     })
 }

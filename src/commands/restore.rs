@@ -3,11 +3,14 @@
 mod tables;
 mod text;
 
+use std::time::Instant;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
 use super::remote::identities;
+use crate::aftermath::{self, Run};
 use crate::cli::{Format, RestoreArgs};
 use crate::deployed::AppRecord;
 use crate::destroyed;
@@ -109,7 +112,13 @@ fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<
 fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service) -> Result<()> {
     let host = app.host();
     let options = RestoreOptions { jobs: args.jobs, stop_apps: args.stop_apps };
-    let plan = plan_restore(&host, target, choose(source, args.backup.as_deref())?, &options)?;
+    let backup = choose(source, args.backup.as_deref())?;
+    let (id, run) = (backup.id.clone(), Run::of("restore", Instant::now()));
+    let planned = plan_restore(&host, target, backup, &options);
+    if planned.is_err() && !args.dry_run {
+        aftermath::follow(&host, target, Run { backup: Some(&id), ..run }, &planned);
+    }
+    let plan = planned?;
     if args.dry_run && args.format == Format::Json {
         return app.ui.json(&view(&plan, None));
     }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::App;
 use crate::cli::ScheduleArgs;
 use crate::crontab;
+use crate::destroyed;
 use crate::dokku::Service;
 use crate::files;
 use crate::schedule::Schedule;
@@ -18,6 +19,7 @@ pub fn run(app: &App<'_>, args: &ScheduleArgs) -> Result<()> {
     let name = if args.verify { "verify-schedule" } else { "schedule" };
     if args.off || !args.crons.is_empty() {
         let value = if args.off { "off".to_owned() } else { expressions(&args.crons) };
+        destroyed::bring_back_if_free(&app.host(), &service);
         files::create_private_folders(&service.layout.own())?;
         crontab::set(&app.host(), &service.layout.settings(), Key::find(name)?, Some(&value))?;
     }

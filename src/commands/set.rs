@@ -3,8 +3,10 @@
 use anyhow::Result;
 
 use super::App;
+use super::report::shown;
 use crate::cli::SetArgs;
 use crate::crontab;
+use crate::destroyed;
 use crate::error::Failure;
 use crate::files;
 use crate::settings::{self, KEYS, Key, Values};
@@ -19,6 +21,7 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
         let service = args.service.as_ref().ok_or_else(|| Failure::usage("which service, or --global?"))?;
         let name = service.parse().map_err(Failure::usage)?;
         let service = app.dokku.service(&name)?;
+        destroyed::bring_back_if_free(&app.host(), &service);
         files::create_private_folders(&service.layout.own())?;
         (service.layout.settings(), args.key.as_ref(), args.value.as_deref())
     };
@@ -49,7 +52,7 @@ fn in_force(app: &App<'_>, args: &SetArgs, key: &Key) -> Result<String> {
         None => host.global_settings()?,
     };
     let found = settings.explained.iter().find(|one| one.key == key.name);
-    Ok(found.map_or_else(String::new, |one| format!("{} ({})", one.value, one.source.as_str())))
+    Ok(found.map_or_else(String::new, |one| format!("{} ({})", shown(one), one.source.as_str())))
 }
 
 fn which_key() -> anyhow::Error {

@@ -13,6 +13,7 @@ use crate::destroyed::{self, Destroyed};
 use crate::dokku::is_app_name;
 use crate::error::{self, Failure};
 use crate::host::Host;
+use crate::metrics;
 use crate::push;
 use crate::units;
 
@@ -85,11 +86,15 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             let is_net = deploy::is_net(&app.dokku.environment().deploy, container, phase);
             return if is_net { back_up(app, name) } else { Ok(()) };
         }
-        Call::CronEntries => return cron_entries(app),
+        Call::CronEntries => {
+            cron_entries(app);
+            Ok(())
+        }
         Call::Save { service } => return save(app, service),
-        // The lines of a service that is gone are gone with the next writing.
+        // The lines and the metrics of a service that is gone are gone with the next writing.
         Call::Gone { .. } => {
             crontab::rewrite(&host);
+            metrics::refresh(&host);
             Ok(())
         }
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
@@ -120,8 +125,9 @@ fn push_of_deploy(host: &Host<'_>, app: &str) {
     }
 }
 
-fn cron_entries(app: &App<'_>) -> Result<()> {
-    let (lines, broken) = crontab::entries(&app.host())?;
+/// Never an error: that would cost all plugins their lines.
+fn cron_entries(app: &App<'_>) {
+    let (lines, broken) = crontab::entries(&app.host());
     for problem in broken {
         app.host().progress.warn(&format!("no schedule for {problem}"));
     }
@@ -129,7 +135,6 @@ fn cron_entries(app: &App<'_>) -> Result<()> {
     if !lines.is_empty() {
         app.ui.result(lines.trim_end());
     }
-    Ok(())
 }
 
 /// Before a service is destroyed. An error refuses that.

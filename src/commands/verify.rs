@@ -11,8 +11,10 @@ use crate::catalog::{self, Entry};
 use crate::cli::{Format, VerifyArgs};
 use crate::dokku::Service;
 use crate::error::{Failure, Kind};
+use crate::host::Host;
 use crate::leftovers;
 use crate::manifest::Level;
+use crate::overdue;
 use crate::progress::Progress;
 use crate::ui::table::{self, Align};
 use crate::units;
@@ -53,26 +55,40 @@ struct Problem<'a> {
 
 pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let host = app.host();
+    let ended = verify_chosen(app, args, &service);
+    if args.scheduled {
+        overdue::tell(&app.host());
+    }
+    ended
+}
+
+/// What is to be verified, and with how many jobs.
+fn prepare(host: &Host<'_>, service: &Service, args: &VerifyArgs) -> Result<(Vec<Entry>, usize)> {
     // The other levels read files only: they work when docker does not.
     if args.level() == Level::Drill {
-        leftovers::clear_drills(&host, &service)?;
+        leftovers::clear_drills(host, service)?;
     }
-    let jobs = args.jobs.unwrap_or(host.settings(&service)?.jobs);
+    let jobs = args.jobs.map_or_else(|| host.settings(service).map(|settings| settings.jobs), Ok)?;
+    Ok((chosen(service, args)?, jobs))
+}
+
+fn verify_chosen(app: &App<'_>, args: &VerifyArgs, service: &Service) -> Result<()> {
+    let host = app.host();
     let mut reports = Vec::new();
     let mut hindered = None;
     let started = Instant::now();
-    let chosen = chosen(&service, args);
-    if chosen.is_err() && args.scheduled {
-        aftermath::follow(&host, &service, Run::of("verify", started), &chosen);
+    let prepared = prepare(&host, service, args);
+    if prepared.is_err() && args.scheduled {
+        aftermath::follow(&host, service, Run::of("verify", started), &prepared);
     }
-    for entry in chosen? {
+    let (chosen, jobs) = prepared?;
+    for entry in chosen {
         let report = match &entry {
-            Entry::Whole(backup) => verify(&host, &service, backup, args.level(), jobs),
+            Entry::Whole(backup) => verify(&host, service, backup, args.level(), jobs),
             Entry::Broken { name, why } => {
                 let report = Ok(VerifyReport::broken(name, why));
                 let run = Run { problem: Some(why), ..Run::of("verify", started) };
-                aftermath::follow(&host, &service, run, &report);
+                aftermath::follow(&host, service, run, &report);
                 report
             }
             Entry::Pending { .. } | Entry::Deleted { .. } => continue,
@@ -80,7 +96,7 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
         match report {
             Ok(report) => {
                 if args.format == Format::Stdout {
-                    show(app, &service, &report);
+                    show(app, service, &report);
                 }
                 reports.push(report);
             }
@@ -96,13 +112,13 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
         app.ui.detail(&format!("none yet; make one with: dokku pgbackup:create {}", service.name));
     }
     if args.format == Format::Json {
-        let views: Vec<Report<'_>> = reports.iter().map(|report| view(&service, report)).collect();
+        let views: Vec<Report<'_>> = reports.iter().map(|report| view(service, report)).collect();
         match views.as_slice() {
             [one] if !args.all => app.ui.json(one)?,
             all => app.ui.json(&all)?,
         }
     }
-    conclude(&service, &reports)?;
+    conclude(service, &reports)?;
     hindered.map_or(Ok(()), Err)
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
 use super::{RestoreOptions, keep, refuse_unless_whole};
+use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
 use crate::dokku::Service;
@@ -131,6 +132,14 @@ fn unknown_table(toc: &Toc, backup: &Backup, asked: &str) -> Failure {
 
 /// Carries a plan out.
 pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Result<TablesReport> {
+    let (target, id) = (plan.target.clone(), plan.backup.id.clone());
+    let run = Run { backup: Some(&id), ..Run::of("restore", Instant::now()) };
+    let ended = carry_out(host, plan, options);
+    aftermath::follow(host, &target, run, &ended);
+    ended
+}
+
+fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Result<TablesReport> {
     let started = Instant::now();
     let service = &plan.target;
     files::create_private_folders(&service.layout.own())?;

@@ -106,6 +106,40 @@ fn one_bad_service_does_not_spoil_the_crontab_of_the_others() {
     let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();
     assert!(entries.stderr.contains(&format!("no schedule for {}", bad.name)), "{}", entries.stderr);
     assert!(entries.stdout.lines().all(|line| line.split(';').count() == 3), "{}", entries.stdout);
+    // Broken settings for all services: what the schedule runs fails, and that is told.
+    let global = world().join("lib/config/pgbackup/settings.toml");
+    let of_all = fs::read_to_string(&global).unwrap();
+    fs::write(&global, format!("{of_all}jobs = 99\n")).unwrap();
+    let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]);
+    let told = tempfile::tempdir().unwrap();
+    let notify = telling::program(told.path(), &format!("cat >>{}/told", told.path().display()));
+    fs::write(
+        good.root().join("pgbackup/settings.toml"),
+        format!("schedule = \"40 3 * * *\"\nnotify-command = {notify:?}\n"),
+    )
+    .unwrap();
+    let failed = good.pgbackup("create", &["--scheduled"]);
+    fs::write(&global, &of_all).unwrap();
+    assert!(entries.ok().stdout.contains(&good.name));
+    failed.fails(1, "settings.toml cannot be used");
+    assert!(fs::read_to_string(told.path().join("told")).unwrap().contains("backup-failed"));
+    // One whose files nobody can read is backed up in vain, which is told; the others never notice.
+    Command::new("chmod").arg("000").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
+    let entries = dokku(&["plugin:trigger", "cron-entries", "docker-local"]).ok();
+    assert!(entries.stdout.contains(&good.name), "{}", entries.stdout);
+    assert!(dokku(&["pgbackup:list"]).ok().stdout.contains(&good.name));
+    Command::new("chmod").arg("600").arg(bad.root().join("DATABASE_NAME")).status().unwrap();
+    // Backups that cannot be read are not taken for none, and hide nobody else's.
+    Command::new("chmod").arg("000").arg(bad.root().join("pgbackup")).status().unwrap();
+    bad.pgbackup("list", &[]).fails(1, "cannot look at");
+    let listed = dokku(&["pgbackup:list"]).ok().stdout;
+    let health = |service: &Service| {
+        let row = listed.lines().find(|line| line.contains(&service.name)).unwrap();
+        row.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!((health(&bad).as_str(), health(&good).as_str()), ("UNREADABLE", "FAILED"));
+    bad.pgbackup("doctor", &[]).fails(1, "found").says("must be dokku's");
+    Command::new("chmod").arg("700").arg(bad.root().join("pgbackup")).status().unwrap();
     // A service's lines go with it.
     let name = good.name.clone();
     drop(good);
@@ -173,8 +207,19 @@ fn an_overdue_backup_is_told_of() {
     Command::new("touch").args(["--date", "2020-01-01"]).args([&settings, &name, &global]).status().unwrap();
     assert_eq!(health(), "OVERDUE");
     service.pgbackup("doctor", &[]).fails(1, "found").says("was not made");
-    service.create();
+    // One that is being made is not overdue.
+    let lock = service.root().join("pgbackup/lock");
+    fs::write(&lock, "pgbackup:create (process 1)\n").unwrap();
+    Command::new("chown").arg("dokku:dokku").arg(&lock).status().unwrap();
+    let held = fs::File::open(&lock).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(health(), "NO BACKUP");
+    drop(held);
+    let made = service.create();
     assert_eq!(health(), "OVERDUE", "one by hand does not say that the schedule works");
+    let future = copy_to(&service, &made, "20990101T000000Z-aaaa", "scheduled");
+    assert_eq!(health(), "OVERDUE", "nor does one from the future");
+    fs::remove_dir_all(future).unwrap();
     service.pgbackup("create", &["--scheduled"]).ok();
     assert_eq!(health(), "ok");
     let listed = dokku(&["pgbackup:list"]).ok().stdout;
@@ -192,7 +237,10 @@ fn what_was_done_is_written_down_with_who_did_it() {
     service.pgbackup("undo", &[]).ok();
     dokku(&["postgres:stop", &service.name]).ok();
     service.pgbackup("create", &[]).fails(6, "is not running");
+    service.pgbackup("restore", &["--force"]).fails(6, "is not running");
+    service.pgbackup("restore", &["--dry-run"]).fails(6, "is not running");
     dokku(&["postgres:start", &service.name]).ok();
+    service.pgbackup("restore", &["--table", "cows"]).ok();
     service.pgbackup("delete", &[&id, "--force"]).ok();
     let events = service.pgbackup("history", &["--format", "json"]).ok().json();
     let told: Vec<(&str, &str, bool)> = events
@@ -209,6 +257,8 @@ fn what_was_done_is_written_down_with_who_did_it() {
         .collect();
     let wanted = [
         ("delete", "root", true),
+        ("restore", "root", true),
+        ("restore", "root", false),
         ("create", "root", false),
         ("undo", "root", true),
         ("restore", "root", true),
@@ -216,7 +266,8 @@ fn what_was_done_is_written_down_with_who_did_it() {
         ("create", "root", true),
     ];
     assert_eq!(told, wanted);
-    assert_eq!((&events[1]["code"], &events[5]["backup"]), (&json!(6), &json!(id)));
+    assert_eq!((&events[3]["code"], &events[7]["backup"]), (&json!(6), &json!(id)));
+    assert_eq!((&events[0]["ids"], &events[7]["ids"]), (&json!([id]), &json!(null)));
     service.pgbackup("history", &[]).ok().says("FAILED service").says("admin");
     assert_eq!(crate::bench::mode(&service.root().join("pgbackup/history.jsonl")), 0o600);
 }
@@ -243,6 +294,12 @@ fn a_report_says_what_is_in_force_and_where_it_comes_from() {
     assert_eq!(service.pgbackup("report", &["--keep-daily"]).ok().stdout, "9\n");
     let text = service.pgbackup("report", &[]).ok().says("Pgbackup keep daily:           9 (service)");
     assert!(!text.stdout.contains("very-secret"), "{}", text.stdout);
+    let _server = SERVER.lock();
+    dokku(&["pgbackup:set", "--global", "notify-url", "https://hc.example.com?key=very-secret"]).ok();
+    let unset = dokku(&["pgbackup:set", &service.name, "notify-url"]);
+    dokku(&["pgbackup:set", "--global", "notify-url"]).ok();
+    assert!(!unset.stdout.contains("very-secret"), "{}", unset.stdout);
+    unset.ok().says("in force is https://hc.example.com/… (global)");
     service.pgbackup("report", &["--nonsense"]).fails(2, "unexpected argument");
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::assert_sound;
-use crate::bench::{Service, dokku};
+use crate::bench::{Run, Service, dokku, dokku_command};
 
 /// A small file system where a service's backups go.
 struct SmallDisk {
@@ -63,4 +63,22 @@ insert into junk select n, (select string_agg(uuid_send(gen_random_uuid()), '') 
     // Now it is known what the next one will take.
     service.sql("insert into junk select n, '' from generate_series(1, 10) n");
     assert_sound(&service);
+}
+
+#[test]
+fn on_a_full_disk_and_without_docker_a_backup_can_be_deleted() {
+    let service = Service::new("stuffed");
+    service.sql("create table t (a int)");
+    let disk = SmallDisk::mount(&service, "2m");
+    dokku(&["pgbackup:set", &service.name, "min-free", "off"]).ok();
+    let (first, second) = (service.create(), service.create());
+    let fill = "truncate -s 0 lock; head -c 10M /dev/zero >filler 2>/dev/null; ! echo x >lock 2>/dev/null";
+    let filled = Command::new("bash").args(["-c", fill]).current_dir(&disk.folder).status().unwrap();
+    assert!(filled.success(), "the disk has room for a note");
+    let delete = ["--force", "pgbackup:delete", &service.name, &first];
+    let run = dokku_command(&delete).env("DOCKER_HOST", "tcp://127.0.0.1:1").output().unwrap();
+    let run = Run::of("delete".to_owned(), &run).ok();
+    assert!(run.stderr.contains("containers that killed runs may have left stay"), "{}", run.stderr);
+    fs::remove_file(disk.folder.join("filler")).unwrap();
+    service.pgbackup("verify", &[&second, "--level", "quick"]).ok();
 }

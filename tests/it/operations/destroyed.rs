@@ -34,6 +34,31 @@ impl Drop for OtherDisk {
     }
 }
 
+/// Another plugin that does not let a service be destroyed, after pgbackup was asked.
+struct Veto(PathBuf);
+
+impl Veto {
+    fn of(service: &Service) -> Self {
+        let plugin = world().join("plugins/enabled/zz-veto");
+        fs::create_dir_all(&plugin).unwrap();
+        let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
+        fs::write(plugin.join("service-action"), script).unwrap();
+        fs::write(
+            plugin.join("plugin.toml"),
+            "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
+        )
+        .unwrap();
+        Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
+        Veto(plugin)
+    }
+}
+
+impl Drop for Veto {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn kept(service: &str) -> Vec<Value> {
     let listed = dokku(&["pgbackup:list", "--destroyed", "--format", "json"]).ok().json();
     listed.as_array().unwrap().iter().filter(|one| one["service"] == service).cloned().collect()
@@ -70,6 +95,10 @@ fn the_backups_outlive_their_service_and_come_back_into_another() {
     let folder = PathBuf::from(kept_now[0]["path"].as_str().unwrap());
     assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
     assert!(!service.root().exists());
+    for wanted in [&service.name, &name] {
+        let listed = dokku(&["pgbackup:list", wanted, "--destroyed", "--format", "json"]).ok().json();
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (2, &kept_now[0]["last_backup"]));
+    }
     // A new service of that name begins with nothing.
     dokku(&["postgres:create", &service.name, "--image-version", "17"]).ok();
     assert_eq!(backups(&service), Vec::<Value>::new());
@@ -82,7 +111,17 @@ fn the_backups_outlive_their_service_and_come_back_into_another() {
     let old = dokku(&["pgbackup:list", "--destroyed"]).ok().stdout;
     assert!(old.contains(&name), "{old}");
     dokku(&["pgbackup:delete", "--destroyed", &name]).fails(6, "not confirmed");
+    let reader = fs::File::open(folder.join(kept_now[0]["last_backup"].as_str().unwrap())).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    dokku(&["pgbackup:delete", "--destroyed", &name, "--force"]).fails(4, "is being restored");
+    drop(reader);
+    // What a killed deletion left.
+    let left = world().join(format!("lib/data/pgbackup/destroyed/.deleted-{}-x", service.name));
+    fs::create_dir_all(left.join("pgbackup")).unwrap();
+    let owned = Command::new("chown").args(["-R", "dokku:dokku"]).arg(&left).status();
+    assert!(owned.unwrap().success());
     forget(&name);
+    assert!(!left.exists());
     assert_eq!(kept(&service.name), Vec::<Value>::new());
     dokku(&["pgbackup:delete", "--destroyed", &name, "--force"])
         .fails(5, "no backups of a destroyed service");
@@ -99,6 +138,11 @@ fn what_cannot_be_saved_is_said_and_refused_where_that_is_wanted() {
     assert!(service.root().join("DATABASE_NAME").exists());
     dokku(&["postgres:start", &service.name]).ok();
     assert_eq!(service.sql("select count(*) from cows"), "5000");
+    let settings = service.root().join("pgbackup/settings.toml");
+    let good = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{good}jobs = 99\n")).unwrap();
+    destroy(&service).fails(1, "is not destroyed").fails(1, "settings.toml cannot be used: line 2");
+    fs::write(&settings, good).unwrap();
     service.create();
     dokku(&["pgbackup:set", &service.name, "final-backup", "on"]).ok();
     dokku(&["postgres:stop", &service.name]).ok();
@@ -139,28 +183,79 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     service.fill();
     let (damaged, id) = (service.create(), service.create());
     fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
-    let plugin = world().join("plugins/enabled/zz-veto");
-    fs::create_dir_all(&plugin).unwrap();
-    let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
-    fs::write(plugin.join("service-action"), script).unwrap();
-    fs::write(
-        plugin.join("plugin.toml"),
-        "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
-    )
-    .unwrap();
-    Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
-    let refused = destroy(&service);
-    fs::remove_dir_all(&plugin).unwrap();
-    assert_ne!(refused.code, 0);
+    let twice = service.create();
+    let aside = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("--archive").arg(service.backup(&twice)).arg(aside.path()).status();
+    assert!(copied.unwrap().success());
+    let veto = Veto::of(&service);
+    destroy(&service).fails_with("");
+    drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
+    // As if it had been copied back already.
+    let script = "install -d -m 700 -o dokku -g dokku \"${1%/*}\" \"$1\" && mv \"$2\" \"$1/\"";
+    let moved = Command::new("bash")
+        .args(["-c", script, "-"])
+        .arg(service.backups())
+        .arg(aside.path().join(&twice))
+        .status();
+    assert!(moved.unwrap().success());
     let run = service.pgbackup("create", &[]).ok();
     assert!(run.stderr.contains("was not destroyed after all: its backups are back"), "{}", run.stderr);
     let ids: Vec<String> =
         backups(&service).iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
-    assert!(ids.len() == 4 && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
+    assert!(ids.len() == 5 && ids.contains(&twice) && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
     assert!(service.backup(&damaged).join("dump/toc.dat").exists(), "what is left of a damaged one");
     assert_eq!(kept(&service.name), Vec::<Value>::new());
     service.pgbackup("verify", &[&id, "--level", "archive"]).ok();
+}
+
+#[test]
+fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there() {
+    let _place = PLACE.lock();
+    let service = Service::new("halfway");
+    let id = service.create();
+    dokku(&["pgbackup:set", &service.name, "keep-daily", "9"]).ok();
+    let veto = Veto::of(&service);
+    destroy(&service).fails_with("");
+    drop(veto);
+    let folder = PathBuf::from(kept(&service.name)[0]["path"].as_str().unwrap());
+    let note = folder.with_file_name("service-root");
+    let known = fs::read_to_string(&note).unwrap();
+    let (identity, process) = known.split_once('\n').unwrap();
+    assert!(process.contains(' '), "the process that destroys: {known}");
+    // Nobody knows who destroys: it may be at work.
+    fs::write(&note, format!("{identity}\n\n")).unwrap();
+    service.pgbackup("prune", &[]).ok();
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (0, 1));
+    // rm came half-way, after the container was gone.
+    Command::new("touch").args(["--date", "2 hours ago"]).arg(&note).status().unwrap();
+    let password = service.root().join("PASSWORD");
+    let beside = service.root().join("PASSWORD.gone");
+    fs::rename(&password, &beside).unwrap();
+    let hidden = format!("{}.hidden", service.container());
+    crate::bench::docker(&["rename", &service.container(), &hidden]).ok();
+    service.pgbackup("prune", &[]).ok();
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (0, 1));
+    fs::rename(&beside, &password).unwrap();
+    crate::bench::docker(&["rename", &hidden, &service.container()]).ok();
+    // Somebody wrote new settings, and the runs above have a history.
+    let settings = service.root().join("pgbackup/settings.toml");
+    fs::write(&settings, "keep-daily = 3\n").unwrap();
+    let owned = Command::new("chown").arg("dokku:dokku").arg(&settings).status();
+    assert!(owned.unwrap().success());
+    let run = dokku(&["pgbackup:set", &service.name, "keep-weekly", "1"]).ok();
+    assert!(run.stderr.contains("settings.toml.before-destroy-"), "{}", run.stderr);
+    assert_eq!((backups(&service).len(), kept(&service.name).len()), (2, 0));
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "keep-daily = 3\nkeep-weekly = 1\n");
+    let own = fs::read_dir(settings.parent().unwrap()).unwrap().flatten().map(|entry| entry.path());
+    let old: Vec<PathBuf> =
+        own.filter(|path| path.display().to_string().contains("before-destroy")).collect();
+    assert_eq!(fs::read_to_string(&old[0]).unwrap(), "keep-daily = 9\n");
+    let events = service.pgbackup("history", &["--format", "json"]).ok().json();
+    let commands: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["command"].as_str().unwrap()).collect();
+    assert_eq!(commands, ["prune", "prune", "destroy", "create", "create"]);
+    service.pgbackup("verify", &[&id, "--level", "quick"]).ok();
 }
 
 #[test]

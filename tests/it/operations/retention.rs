@@ -96,6 +96,15 @@ fn a_new_backup_prunes_its_own_pool_and_only_after_it_was_made() {
     let left = ids(&service);
     assert!(left.contains(&old[0]) && !left.contains(&old[1]), "the new one and the one before: {left:?}");
     assert!(deploys.iter().all(|id| left.contains(id)), "another pool");
+    let events = service.pgbackup("history", &["--format", "json"]).ok().json();
+    assert_eq!((&events[0]["command"], &events[1]["command"]), (&"create".into(), &"prune".into()));
+    assert_eq!(events[1]["ids"].as_array().unwrap().len(), 3);
+    // One that is being read is not said to be removed.
+    let reader = fs::File::open(service.backup(&deploys[2])).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    let run = service.pgbackup("prune", &[]).ok().says("1 of 6 backups removed").says("keep: in use");
+    drop(reader);
+    assert!(ids(&service).contains(&deploys[2]), "{}", run.stdout);
 }
 
 #[test]
@@ -112,9 +121,13 @@ fn a_backup_from_the_future_keeps_everything() {
         "{}",
         run.stdout
     );
+    let run = service.pgbackup("create", &[]).ok();
+    assert!(run.stderr.contains("no backup is removed any more"), "{}", run.stderr);
+    let found = service.pgbackup("doctor", &[]).fails(1, "found").says("no backup is removed any more");
+    assert!(found.stdout.contains("20990101T000000Z-aaaa"), "{}", found.stdout);
     fs::remove_dir_all(service.backup("20990101T000000Z-aaaa")).unwrap();
     service.pgbackup("prune", &[]).ok();
-    assert_eq!(ids(&service).len(), 6);
+    assert_eq!(ids(&service).len(), 7);
 }
 
 #[test]
@@ -134,13 +147,26 @@ fn a_service_takes_no_more_than_it_may() {
     };
     allow(9);
     service.sql("update t set a = md5(a)");
+    let all = ids(&service);
+    // What is no backup takes room, too; and one that is being read cannot go.
+    let junk = service.backups().join("20200101T000000Z-junk");
+    fs::create_dir(&junk).unwrap();
+    fs::write(junk.join("x"), vec![1; usize::try_from(size * 4).unwrap()]).unwrap();
+    service.pgbackup("create", &[]).fails(6, "more than max-size allows");
+    fs::remove_dir_all(&junk).unwrap();
+    let oldest = days_ago(3);
+    let readers: Vec<fs::File> =
+        (1..=3).map(|days| fs::File::open(service.backup(&days_ago(days))).unwrap()).collect();
+    for reader in &readers {
+        rustix::fs::flock(reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    }
+    service.pgbackup("create", &[]).fails(6, "more than max-size allows");
+    drop(readers);
+    assert_eq!(ids(&service), all, "nothing is removed when that cannot be enough");
     let run = service.pgbackup("create", &[]).ok();
-    assert!(run.stderr.contains(&format!("removed {}", days_ago(3))), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("removed {oldest}")), "{}", run.stderr);
     let left = ids(&service);
-    assert!(
-        left.contains(&manual) && !left.contains(&days_ago(3)),
-        "the oldest of an automatic pool: {left:?}"
-    );
+    assert!(left.contains(&manual) && !left.contains(&oldest), "the oldest of an automatic pool: {left:?}");
     allow(4);
     service.pgbackup("create", &[]).fails(6, "more than max-size allows");
     assert_eq!(ids(&service), left, "nothing is removed when that cannot be enough");

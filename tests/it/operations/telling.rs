@@ -13,7 +13,7 @@ use super::SERVER;
 use crate::bench::{Service, dokku};
 
 /// A program for `notify-command` that does as `script` says.
-fn program(folder: &Path, script: &str) -> String {
+pub fn program(folder: &Path, script: &str) -> String {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.join("notify");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -116,8 +116,14 @@ fn metrics_are_written_whole_for_others_to_read() {
     let file = folder.path().join("pgbackup.prom");
     dokku(&["pgbackup:set", "--global", "prometheus-textfile", file.to_str().unwrap()]).ok();
     let id = service.create();
-    dokku(&["pgbackup:set", "--global", "prometheus-textfile"]).ok();
     let text = fs::read_to_string(&file).unwrap();
+    let other = Service::new("unmetered");
+    other.create();
+    let name = other.name.clone();
+    assert!(fs::read_to_string(&file).unwrap().contains(&name));
+    drop(other);
+    assert!(!fs::read_to_string(&file).unwrap().contains(&name), "a service that is gone");
+    dokku(&["pgbackup:set", "--global", "prometheus-textfile"]).ok();
     let value = |metric: &str| -> f64 {
         let prefix = format!("{metric}{{service=\"{}\"}} ", service.name);
         let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
