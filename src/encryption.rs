@@ -109,7 +109,7 @@ impl Identities {
         let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys = secrets
             .map(|line| {
-                let key = line.parse::<age::x25519::Identity>().map_err(|why| wrong(why))?;
+                let key = line.parse::<age::x25519::Identity>().map_err(&wrong)?;
                 Ok(Box::new(key) as Box<dyn age::Identity + Send + Sync>)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_cut_or_changed_is_not_taken_for_whole() {
         let (public, secret) = pair();
-        let bytes = encrypted(&public, &[7; 100_000]);
+        let bytes = encrypted(&public, &vec![7; 100_000]);
         for cut in [0, 10, 100, 300, 70_000, bytes.len() - 1] {
             assert!(decrypted(&secret, &bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -52,16 +52,17 @@ const NEWEST: (u8, u8) = (1, 16);
 
 /// Reads a whole `toc.dat`. Everything must be understood, to the last byte.
 pub fn parse(bytes: &[u8]) -> Result<Toc, TocError> {
-    let mut reader = Reader { bytes, offset: 0, int_size: 4, version: NEWEST };
-    let mut toc = reader.head()?;
-    let count = reader.int()?;
-    for _ in 0..count {
-        toc.entries.push(reader.entry()?);
-    }
+    let mut reader = Reader::of(bytes);
+    let toc = reader.toc()?;
     if reader.offset != bytes.len() {
         return reader.fail("there is something behind its end");
     }
     Ok(toc)
+}
+
+/// Reads the table of contents with which an archive in one file begins; its data follow.
+pub fn parse_beginning(bytes: &[u8]) -> Result<Toc, TocError> {
+    Reader::of(bytes).toc()
 }
 
 struct Reader<'a> {
@@ -69,9 +70,27 @@ struct Reader<'a> {
     offset: usize,
     int_size: usize,
     version: (u8, u8),
+    /// Of what stands behind each entry of a custom archive: where its data are.
+    place_size: Option<usize>,
 }
 
-impl Reader<'_> {
+/// `archCustom` in `pg_backup_archiver.h`.
+const CUSTOM: u8 = 1;
+
+impl<'a> Reader<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Reader { bytes, offset: 0, int_size: 4, version: NEWEST, place_size: None }
+    }
+
+    fn toc(&mut self) -> Result<Toc, TocError> {
+        let mut toc = self.head()?;
+        let count = self.int()?;
+        for _ in 0..count {
+            toc.entries.push(self.entry()?);
+        }
+        Ok(toc)
+    }
+
     fn head(&mut self) -> Result<Toc, TocError> {
         if self.take(5)? != b"PGDMP" {
             self.offset = 0;
@@ -87,8 +106,11 @@ impl Reader<'_> {
         if !(1..=8).contains(&self.int_size) {
             return self.fail("its integers have an impossible size");
         }
-        let _offset_size = self.byte()?;
-        let _format = self.byte()?;
+        let offset_size = usize::from(self.byte()?);
+        if self.byte()? == CUSTOM {
+            // `WriteOffset` puts a byte before it that says whether it is known.
+            self.place_size = Some(1 + offset_size);
+        }
         if self.version >= (1, 15) {
             let _compression_algorithm = self.byte()?;
         } else {
@@ -122,7 +144,10 @@ impl Reader<'_> {
         entry.owner = self.text()?;
         let _with_oids = self.text()?;
         while self.optional_text()?.is_some() {} // Dependencies: dump ids, ended by a null.
-        entry.file_name = self.text()?;
+        match self.place_size {
+            Some(size) => drop(self.take(size)?),
+            None => entry.file_name = self.text()?,
+        }
         Ok(entry)
     }
 
