@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::catalog::{Backup, Entry};
 use crate::deployed::AppRecord;
 use crate::diff::MigrationChange;
-use crate::manifest::{Pinned, Verified};
+use crate::manifest::{ImportRecord, Pinned, Verified};
 use crate::status::Status;
 use crate::ui::Ui;
 use crate::ui::table::{self, Align};
@@ -32,6 +32,7 @@ pub struct BackupView<'a> {
     pub apps: &'a [AppRecord],
     pub verified: Option<VerifiedView<'a>>,
     pub pinned: Option<&'a Pinned>,
+    pub import: Option<&'a ImportRecord>,
     pub path: String,
 }
 
@@ -74,6 +75,7 @@ impl<'a> BackupView<'a> {
             apps: &manifest.apps,
             verified: backup.verified.as_ref().map(VerifiedView::of),
             pinned: backup.pinned.as_ref(),
+            import: manifest.import.as_ref(),
             path: backup.folder.display().to_string(),
         }
     }
@@ -119,6 +121,16 @@ pub fn verified_text(verified: Option<&Verified>, now: DateTime<Utc>) -> String 
             format!("{}{failed} {}", verified.level.as_str(), units::ago(verified.at, now))
         },
     )
+}
+
+/// `custom (gzip, tar), 12.3 MB, of Postgres 16.4, 3 errors`.
+pub fn import_text(import: &ImportRecord) -> String {
+    let wrapped =
+        if import.wrapped.is_empty() { String::new() } else { format!(" ({})", import.wrapped.join(", ")) };
+    let version =
+        import.server_version.as_ref().map_or_else(String::new, |text| format!(", of Postgres {text}"));
+    let errors = units::plural(import.errors, "error");
+    format!("{}{wrapped}, {}{version}, {errors}", import.kind, units::bytes(import.size_bytes))
 }
 
 /// The services below one another, a line each.
