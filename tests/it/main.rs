@@ -10,6 +10,7 @@ mod create;
 mod deploy;
 mod diff;
 mod docs;
+mod import;
 mod operations;
 mod outage;
 mod practice;
