@@ -339,12 +339,13 @@ fn note(text: &str) -> Result<String, String> {
 }
 
 /// The values that `pgbackup:info` prints alone when a flag names one: `--rows`.
-pub const INFO_KEYS: [&str; 18] = [
+pub const INFO_KEYS: [&str; 19] = [
     "id",
     "created-at",
     "age",
     "pool",
     "note",
+    "import",
     "commits",
     "migrations",
     "verified",

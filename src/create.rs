@@ -1,31 +1,21 @@
-//! Making a backup: check, dump, fingerprint, write down, seal, publish by one rename.
+//! Making a backup of a service: check, dump and publish, remove what it replaces.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
-use chrono::TimeDelta;
+use anyhow::Result;
 
 use crate::aftermath::{self, Run};
-use crate::backup_id::BackupId;
-use crate::bookkeeping::{self, Account};
 use crate::catalog::{self, Backup};
 use crate::code::Code;
 use crate::deployed::{self, AppRecord};
-use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Dumped, Extent, dump_leaving};
 use crate::error::Failure;
 use crate::files::{self, Space};
-use crate::fingerprint::Fingerprint;
 use crate::host::Host;
-use crate::layout;
 use crate::leftovers;
-use crate::manifest::{
-    Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, Manifest, Pool, ServerRecord, format_checksums,
-    write_fingerprint,
-};
-use crate::postgres::{self, ServerFacts};
+use crate::manifest::Pool;
+use crate::pending::{self, Draft, Made};
+use crate::postgres::ServerFacts;
 use crate::prune;
 use crate::push;
 use crate::server::Server;
@@ -91,7 +81,6 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
     let apps = linked_apps(host, service, options.coming.as_ref())?;
     let id = Host::new_id_at(began)?;
-    let pending = Pending::begin(service, &id)?;
     host.progress.step(&format!(
         "Backing up {} (Postgres {}, database {}, {})",
         service.name,
@@ -99,54 +88,24 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         service.database,
         units::bytes(facts.size)
     ));
-    let job = DumpJob {
-        database: &service.database,
-        id: id.as_str(),
-        folder: &pending.folder,
+    let draft = Draft {
+        id: &id,
+        pool: options.pool,
+        note: options.note.clone(),
+        apps,
+        import: None,
+        facts: &facts,
+        began,
+        started,
         jobs: options.jobs.unwrap_or(settings.jobs),
-        compression: postgres::compression(facts.version_num),
-        lc_monetary: &facts.lc_monetary,
         expected,
-        throw_away: false,
-        extent: Extent::Whole,
+        min_free: settings.min_free,
+        container_id: id.as_str(),
     };
-    let (dumped, roles) = dump_all(host, &server, &job, settings.min_free)?;
-    host.progress.done();
-    let fingerprint = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
-    files::write_private(&pending.folder.join(layout::ROLES), &roles)?;
-    write_fingerprint(&pending.folder, &fingerprint)?;
-    let mut digests = dumped.digests;
-    digests.extend(digest_now(&pending.folder, &[layout::ROLES, layout::FINGERPRINT])?);
-    let shared_bytes = earlier.first().map_or(0, |previous| share_with(previous, &pending.folder, &digests));
-
-    let mut manifest = describe(host, service, &server, &facts, options, &job)?;
-    manifest.contents = contents(&fingerprint);
-    manifest.migrations =
-        bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
-    manifest.apps = apps;
-    manifest.dump.files = digests.len();
-    manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
-    manifest.started_at = began;
-    manifest.finished_at = began + TimeDelta::from_std(started.elapsed())?;
-    let backup = pending.publish(service, manifest, &digests)?;
+    let Made { backup, shared_bytes } = pending::make(host, service, &server, draft, earlier.first())?;
     prune_own_pool(host, service, options.pool);
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
-}
-
-/// The database and, meanwhile, the roles of its server.
-fn dump_all(
-    host: &Host<'_>,
-    server: &Server<'_>,
-    job: &DumpJob<'_>,
-    min_free: Room,
-) -> Result<(Dumped, Vec<u8>)> {
-    std::thread::scope(|scope| {
-        let roles = scope.spawn(|| server.dump_roles());
-        let dumped = dump_leaving(host, server, job, min_free)?;
-        let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
-        Ok((dumped, roles))
-    })
 }
 
 /// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
@@ -202,85 +161,6 @@ fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>, m
     .into())
 }
 
-/// Digests small files that were just written.
-fn digest_now(folder: &Path, names: &[&str]) -> Result<Vec<FileDigest>> {
-    let digester = Digester::start(folder, Treatment::reading(Depth::Checksum, 1));
-    names.iter().for_each(|name| digester.submit((*name).to_owned()));
-    digester.finish(|_| Ok(()))
-}
-
-/// Lets files that did not change since `previous` share its bytes on the disk; how many they are.
-///
-/// Matched by hash, not by name: the files are named after dump ids, which shift when objects are added.
-fn share_with(previous: &Backup, folder: &Path, digests: &[FileDigest]) -> u64 {
-    // A previous backup that is damaged only costs the sharing.
-    let Ok(old_sums) = crate::manifest::read_checksums(&previous.folder) else { return 0 };
-    let by_hash: std::collections::HashMap<&str, &str> =
-        old_sums.iter().map(|sum| (sum.sha256.as_str(), sum.name.as_str())).collect();
-    let mut shared = 0;
-    for digest in digests {
-        let Some(old) = by_hash.get(digest.sha256.as_str()) else { continue };
-        if files::share_if_identical(&previous.folder.join(old), &folder.join(&digest.name)).unwrap_or(false)
-        {
-            shared += digest.size;
-        }
-    }
-    shared
-}
-
-fn contents(fingerprint: &Fingerprint) -> Contents {
-    Contents {
-        tables: fingerprint.tables.len(),
-        rows: fingerprint.rows(),
-        sequences: fingerprint.sequences.len(),
-        large_objects: fingerprint.large_objects.count,
-    }
-}
-
-/// The manifest, as far as it is known before the dump's end.
-fn describe(
-    host: &Host<'_>,
-    service: &Service,
-    server: &Server<'_>,
-    facts: &ServerFacts,
-    options: &CreateOptions,
-    job: &DumpJob<'_>,
-) -> Result<Manifest> {
-    let text = |key: &str| facts.database[key].as_str().unwrap_or_default().to_owned();
-    let extensions =
-        facts.extensions.iter().flatten().map(|(name, version)| format!("{name} {version}")).collect();
-    Ok(Manifest {
-        format: FORMAT,
-        id: job.id.parse().map_err(|error: String| anyhow!(error))?,
-        service: service.name.clone(),
-        pool: options.pool,
-        note: options.note.clone(),
-        started_at: host.now,
-        finished_at: host.now,
-        pgbackup: env!("CARGO_PKG_VERSION").to_owned(),
-        server: ServerRecord {
-            version: facts.version.clone(),
-            version_num: facts.version_num,
-            image: server.container.image_name.clone(),
-            image_id: server.container.image_id.clone(),
-            lc_monetary: facts.lc_monetary.clone(),
-            shared_preload_libraries: facts.shared_preload_libraries.clone(),
-        },
-        database: DatabaseRecord {
-            name: service.database.clone(),
-            size_bytes: facts.size,
-            encoding: text("encoding_name"),
-            collate: text("datcollate"),
-            ctype: text("datctype"),
-            extensions,
-        },
-        dump: DumpRecord { compression: job.compression.to_owned(), jobs: job.jobs, size_bytes: 0, files: 0 },
-        contents: Contents { tables: 0, rows: 0, sequences: 0, large_objects: 0 },
-        apps: Vec::new(),
-        migrations: Vec::new(),
-    })
-}
-
 fn linked_apps(
     host: &Host<'_>,
     service: &Service,
@@ -293,41 +173,4 @@ fn linked_apps(
         apps.push(app);
     }
     Ok(apps)
-}
-
-/// A backup in the making. Dropped before it is published, its folder is removed.
-struct Pending {
-    folder: PathBuf,
-    published: bool,
-}
-
-impl Pending {
-    fn begin(service: &Service, id: &BackupId) -> Result<Self> {
-        let folder = service.layout.pending(id);
-        files::create_private_folder(&folder)?;
-        Ok(Pending { folder, published: false })
-    }
-
-    /// Writes the manifest, then the checksums of everything including it, makes all durable, and renames.
-    fn publish(mut self, service: &Service, manifest: Manifest, digests: &[FileDigest]) -> Result<Backup> {
-        files::write_private(&self.folder.join(layout::MANIFEST), manifest.to_toml()?.as_bytes())?;
-        let sealed = digest_now(&self.folder, &[layout::MANIFEST])?;
-        let mut sums: Vec<Checksum> = sealed.iter().chain(digests).map(Checksum::from).collect();
-        sums.sort_by(|a, b| a.name.cmp(&b.name));
-        files::write_private(&self.folder.join(layout::CHECKSUMS), format_checksums(&sums).as_bytes())?;
-        files::sync_folder_tree(&self.folder)?;
-        let folder = service.layout.backup(&manifest.id);
-        files::rename_durably(&self.folder, &folder)?;
-        self.published = true;
-        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None, pushed: None })
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be removed now is named and removed by the next run.
-            let _ = files::remove_tree(&self.folder);
-        }
-    }
 }

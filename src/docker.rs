@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
-use crate::process::{Output, Running, Tool};
+use crate::process::{Listener, Output, Running, Tool};
 
 /// Marks every container of ours; the value is the service's name.
 const SERVICE_LABEL: &str = "com.dokku.pgbackup.service";
@@ -157,9 +157,14 @@ impl Docker {
 
     /// Starts a container attached: its end is the command's end.
     pub fn start_job(&self, job: &JobContainer) -> Result<RunningJob> {
+        self.start_heard_job(job, Box::new(|_| {}))
+    }
+
+    /// The same, with somebody who is told each line of its standard error.
+    pub fn start_heard_job(&self, job: &JobContainer, listener: Listener) -> Result<RunningJob> {
         let tool = self.traced(self.run_tool(job, &[&["--rm"], &KEEPING_LOGS[..]].concat()));
         let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
-        Ok(RunningJob { running: tool.start()?, guard })
+        Ok(RunningJob { running: tool.start_heard(listener)?, guard })
     }
 
     /// The same for a command whose output is the result, of whatever size: [`RunningJob::hand_on`] passes it on, and

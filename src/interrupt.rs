@@ -1,12 +1,16 @@
-//! Being asked to stop: SIGINT, SIGTERM, SIGHUP, and an ssh connection that went away.
+//! Being asked to stop: SIGINT, SIGTERM, SIGHUP, and an ssh connection that went away; and input that is waited for meanwhile.
 //!
 //! A dropped ssh session without a terminal sends no signal; all it does is close the other end of stderr. So long
 //! work looks at that too.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Failure, Kind};
@@ -41,6 +45,33 @@ impl Interrupt {
             _ => ("asked to stop", SIGTERM),
         };
         Err(Failure::new(Kind::Interrupted(code), format!("{why}; nothing half-done is left")))
+    }
+}
+
+/// Input that is waited for without missing a signal: a plain read would go on behind it.
+#[derive(Debug)]
+pub struct Awaited<'a> {
+    input: File,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Awaited<'a> {
+    pub fn of(input: impl AsFd, interrupt: &'a Interrupt) -> io::Result<Self> {
+        Ok(Awaited { input: File::from(input.as_fd().try_clone_to_owned()?), interrupt })
+    }
+}
+
+impl Read for Awaited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        loop {
+            self.interrupt.check().map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(&self.input, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.input.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 

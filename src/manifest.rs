@@ -63,6 +63,9 @@ pub struct Manifest {
     pub database: DatabaseRecord,
     pub dump: DumpRecord,
     pub contents: Contents,
+    /// Of what others made: what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportRecord>,
     #[serde(default)]
     pub apps: Vec<AppRecord>,
     #[serde(default)]
@@ -110,6 +113,27 @@ pub struct Contents {
     pub rows: u64,
     pub sequences: usize,
     pub large_objects: u64,
+}
+
+/// What a backup of the pool `imported` was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRecord {
+    /// `pgbackup`, `custom`, `tar`, `directory`, `sql` or `cluster`.
+    pub kind: String,
+    /// What it was wrapped in, the outermost first: `gpg`, `gzip`, `tar`, …
+    #[serde(default)]
+    pub wrapped: Vec<String>,
+    /// As it came.
+    pub size_bytes: u64,
+    /// Of the server that it was dumped from, and of the `pg_dump` that did it; where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump_version: Option<String>,
+    /// How many errors there were when it was loaded, and the first of them.
+    pub errors: u64,
+    #[serde(default)]
+    pub first_errors: Vec<String>,
 }
 
 /// How far the migrations of one tool were, as its bookkeeping table says.

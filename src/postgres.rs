@@ -116,8 +116,32 @@ pub fn restore_command(database: &str, jobs: usize, source: &str, more: &[&str])
 }
 
 /// `pg_restore` that prints the dump in `source` as a script, without any server.
-pub fn script_command(source: &str) -> Vec<String> {
+pub fn print_command(source: &str) -> Vec<String> {
     words(&["pg_restore", "--file=-", source])
+}
+
+/// `pg_restore` of an archive that others made, which goes on behind errors and tells them.
+pub fn load_command(database: &str, jobs: usize, source: &str) -> Vec<String> {
+    let mut command = words(&["pg_restore"]);
+    command.extend(connection());
+    if jobs > 1 {
+        command.extend(words(&["--jobs", &jobs.to_string()]));
+    }
+    command.extend(words(&["--no-tablespaces"]));
+    command.extend([format!("--dbname={}", connection_string(database))]);
+    command.push(source.to_owned());
+    command
+}
+
+/// psql with the script of somebody else, which goes on behind errors, tells them, and prints no rows.
+pub fn script_command(database: &str, script: &str) -> Vec<String> {
+    let mut command = words(&["psql"]);
+    command.extend(connection());
+    command.extend(words(&["--no-psqlrc", "--quiet", "--echo-errors", "--output", "/dev/null"]));
+    command.extend(words(&["--set", "ON_ERROR_STOP=0", "--set", "SHOW_CONTEXT=never"]));
+    command.extend([format!("--dbname={}", connection_string(database))]);
+    command.extend(words(&["--file", script]));
+    command
 }
 
 /// `pg_dumpall` of the roles, to stdout.

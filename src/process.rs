@@ -31,6 +31,12 @@ const PIECE: usize = 64 * 1024;
 /// How long a child may print nothing until whoever takes its output is asked whether to go on.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+/// Of a line of stderr, what those get who listen.
+const LONGEST_HEARD: usize = 8 * 1024;
+
+/// Is told each line of a child's stderr while it comes.
+pub type Listener = Box<dyn FnMut(&str) + Send>;
+
 /// A command line, its extra environment and what is fed to it.
 #[derive(Debug, Clone)]
 pub struct Tool {
@@ -127,7 +133,12 @@ impl Tool {
 
     /// Starts the child in a process group of its own, so that a Ctrl-C reaches only us and we clean up in order.
     pub fn start(&self) -> Result<Running> {
-        let mut running = self.start_handing_on()?;
+        self.start_heard(Box::new(|_| {}))
+    }
+
+    /// The same, with somebody who listens.
+    pub fn start_heard(&self, listener: Listener) -> Result<Running> {
+        let mut running = self.spawn(listener)?;
         let pipe = running.pipe.take();
         running.stdout = Some(std::thread::spawn(move || read_all(pipe, STDOUT_LIMIT)));
         Ok(running)
@@ -135,6 +146,10 @@ impl Tool {
 
     /// The same for an output that is too large to be collected: [`Running::hand_on`] passes it on.
     pub fn start_handing_on(&self) -> Result<Running> {
+        self.spawn(Box::new(|_| {}))
+    }
+
+    fn spawn(&self, listener: Listener) -> Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.secrets.iter().map(|(name, value)| (name, value))).process_group(0);
@@ -149,7 +164,8 @@ impl Tool {
         std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
         let pipe = child.stdout.take();
         let stderr = child.stderr.take();
-        Ok(Running { child, pipe, stdout: None, stderr: Some(std::thread::spawn(move || read_tail(stderr))) })
+        let stderr = Some(std::thread::spawn(move || read_tail(stderr, listener)));
+        Ok(Running { child, pipe, stdout: None, stderr })
     }
 
     /// Runs to the end. Stops the child and fails when interrupted.
@@ -283,8 +299,8 @@ fn read_all(pipe: Option<impl Read>, limit: usize) -> Vec<u8> {
 }
 
 /// Reads to the end, so that the child never blocks on a full pipe, and keeps the tail.
-fn read_tail(pipe: Option<impl Read>) -> String {
-    let mut tail = Vec::new();
+fn read_tail(pipe: Option<impl Read>, mut listener: Listener) -> String {
+    let (mut tail, mut line) = (Vec::new(), Vec::new());
     let mut buffer = [0u8; 8192];
     if let Some(mut pipe) = pipe {
         while let Ok(count) = pipe.read(&mut buffer) {
@@ -295,7 +311,18 @@ fn read_tail(pipe: Option<impl Read>) -> String {
             if tail.len() > 2 * STDERR_TAIL {
                 tail.drain(..tail.len() - STDERR_TAIL);
             }
+            for piece in buffer[..count].split_inclusive(|byte| *byte == b'\n') {
+                let room = LONGEST_HEARD.saturating_sub(line.len()).min(piece.len());
+                line.extend_from_slice(&piece[..room]);
+                if piece.ends_with(b"\n") {
+                    listener(String::from_utf8_lossy(&line).trim_end());
+                    line.clear();
+                }
+            }
         }
+    }
+    if !line.is_empty() {
+        listener(String::from_utf8_lossy(&line).trim_end());
     }
     String::from_utf8_lossy(&tail).into_owned()
 }
@@ -317,6 +344,19 @@ mod tests {
     fn a_tool_that_floods_stderr_does_not_block() {
         let tool = Tool::new("sh").args(["-c", "yes no | head -c 999999 >&2; echo end >&2"]);
         assert_eq!(tool.run(&Interrupt::default()).unwrap().last_words(1), ["end"]);
+    }
+
+    #[test]
+    fn a_listener_hears_every_line_and_of_long_ones_the_beginning() {
+        let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ears = std::sync::Arc::clone(&heard);
+        let script = "echo one >&2; head -c 99999 /dev/zero | tr '\\0' x >&2; echo >&2; printf last >&2";
+        let tool = Tool::new("sh").args(["-c", script]);
+        let running = tool.start_heard(Box::new(move |line| ears.lock().unwrap().push(line.to_owned())));
+        running.unwrap().wait(|| Ok(())).unwrap();
+        let heard = heard.lock().unwrap();
+        assert_eq!((heard.len(), heard[0].as_str(), heard[2].as_str()), (3, "one", "last"));
+        assert_eq!(heard[1].len(), LONGEST_HEARD);
     }
 
     #[test]

@@ -88,7 +88,8 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     confirm(&remote, &index)?;
     let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
     remote.put(&key, &Bytes::from(toml::to_string(&index)?))?;
-    Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None }.write(&backup.folder)?;
+    Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None }
+        .write(&backup.folder)?;
     files::remove_tree(&service.layout.push_journal(&backup.id))?;
     Ok(PushReport {
         removed: prune(host, service, &remote, &settings),

@@ -350,6 +350,11 @@ impl Drop for StoppedApps<'_, '_> {
     }
 }
 
+/// What is known of a service's database or, where somebody dropped it, of its server.
+pub fn facts_of_target(server: &Server<'_>, database: &str) -> Result<ServerFacts> {
+    Ok(Target::look(server, database)?.facts)
+}
+
 /// The backup of `source` that `wanted` names.
 pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
     catalog::find(&source.name, catalog::list(&source.layout)?, wanted)

@@ -218,11 +218,24 @@ pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSe
         }
         found.insert(path.to_string_lossy().into_owned());
     }
-    io::copy(&mut (&mut counted).take(MOST_PADDING), &mut io::sink())?;
-    if counted.count < end_of_last + 2 * BLOCK {
-        bail!("the archive is cut off: its end is missing");
-    }
+    counted.await_end(end_of_last)?;
     Ok(found)
+}
+
+/// Reads a stream to its end and fails when that is missing.
+pub fn check(input: impl Read) -> Result<()> {
+    let mut counted = Counted { input, count: 0 };
+    let mut archive = tar::Archive::new(&mut counted);
+    let mut end_of_last = 0u64;
+    for entry in archive.entries()? {
+        let mut entry = entry.context("the archive is damaged or cut off")?;
+        end_of_last = entry.raw_file_position() + entry.size().div_ceil(BLOCK).saturating_mul(BLOCK);
+        if io::copy(&mut entry, &mut io::sink()).context("the archive is damaged or cut off")? != entry.size()
+        {
+            bail!("the archive is cut off");
+        }
+    }
+    counted.await_end(end_of_last)
 }
 
 /// `./a/b` → `a/b`; anything that leads elsewhere is an error.
@@ -245,6 +258,16 @@ fn inner_path(raw: &str) -> Result<PathBuf> {
 struct Counted<R> {
     input: R,
     count: u64,
+}
+
+impl<R: Read> Counted<R> {
+    fn await_end(&mut self, end_of_last: u64) -> Result<()> {
+        io::copy(&mut self.take(MOST_PADDING), &mut io::sink())?;
+        if self.count < end_of_last + 2 * BLOCK {
+            bail!("the archive is cut off: its end is missing");
+        }
+        Ok(())
+    }
 }
 
 impl<R: Read> Read for Counted<R> {

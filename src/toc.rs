@@ -53,16 +53,20 @@ const NEWEST: (u8, u8) = (1, 16);
 /// Reads a whole `toc.dat`. Everything must be understood, to the last byte.
 pub fn parse(bytes: &[u8]) -> Result<Toc, TocError> {
     let mut reader = Reader::new(bytes);
-    let mut toc = reader.head()?;
-    let count = reader.int()?;
-    for _ in 0..count {
-        toc.entries.push(reader.entry()?);
-    }
+    let toc = reader.toc()?;
     reader.end()?;
     Ok(toc)
 }
 
-/// Goes through the bytes of a `toc.dat`: its head, the number of entries, each of them, the end.
+/// Reads the table of contents with which an archive in one file begins; its data follow.
+pub fn parse_beginning(bytes: &[u8]) -> Result<Toc, TocError> {
+    Reader::new(bytes).toc()
+}
+
+/// `archCustom` in `pg_backup_archiver.h`.
+const CUSTOM: u8 = 1;
+
+/// Goes through the bytes of a table of contents: its head, the number of entries, each of them, the end.
 pub struct Reader<'a> {
     bytes: &'a [u8],
     pub offset: usize,
@@ -71,11 +75,22 @@ pub struct Reader<'a> {
     /// Bytes of a position in an archive.
     pub position_size: usize,
     pub version: (u8, u8),
+    /// Of what stands behind each entry of a custom archive: where its data are.
+    place_size: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader { bytes, offset: 0, int_size: 4, position_size: 8, version: NEWEST }
+        Reader { bytes, offset: 0, int_size: 4, position_size: 8, version: NEWEST, place_size: None }
+    }
+
+    fn toc(&mut self) -> Result<Toc, TocError> {
+        let mut toc = self.head()?;
+        let count = self.int()?;
+        for _ in 0..count {
+            toc.entries.push(self.entry()?);
+        }
+        Ok(toc)
     }
 
     pub fn end(&self) -> Result<(), TocError> {
@@ -98,7 +113,10 @@ impl<'a> Reader<'a> {
             return self.fail("its integers have an impossible size");
         }
         self.position_size = usize::from(self.byte()?);
-        let _format = self.byte()?;
+        if self.byte()? == CUSTOM {
+            // `WriteOffset` puts a byte before it that says whether it is known.
+            self.place_size = Some(1 + self.position_size);
+        }
         if self.version >= (1, 15) {
             let _compression_algorithm = self.byte()?;
         } else {
@@ -132,7 +150,10 @@ impl<'a> Reader<'a> {
         entry.owner = self.text()?;
         let _with_oids = self.text()?;
         while self.optional_text()?.is_some() {} // Dependencies: dump ids, ended by a null.
-        entry.file_name = self.text()?;
+        match self.place_size {
+            Some(size) => drop(self.take(size)?),
+            None => entry.file_name = self.text()?,
+        }
         Ok(entry)
     }
 

@@ -5,20 +5,20 @@
 pub mod data;
 pub mod table;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::error::{self, Failure, Kind};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Awaited, Interrupt};
 use crate::progress::Progress;
 use crate::units;
 
@@ -26,6 +26,9 @@ use crate::units;
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 /// A bar that would be gone at once is not drawn.
 const BAR_AFTER: Duration = Duration::from_millis(700);
+
+/// More than anybody types as an answer.
+const LONGEST_ANSWER: usize = 4096;
 
 /// Where and how to print.
 #[derive(Debug)]
@@ -178,9 +181,8 @@ impl Ui {
         let _ = writeln!(io::stderr(), " !     {}", printable(warning));
         let _ = writeln!(io::stderr(), " !     To proceed, type \"{word}\"");
         let _ = write!(io::stderr(), "> ");
-        await_input(interrupt)?;
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line)? == 0 {
+        let line = Self::typed(&mut Awaited::of(io::stdin(), interrupt)?, interrupt)?;
+        if line.is_empty() {
             let _ = writeln!(io::stderr());
         }
         if line.trim() == word {
@@ -188,6 +190,35 @@ impl Ui {
         }
         let message = if line.is_empty() { "not confirmed: there is nobody to ask" } else { "not confirmed" };
         Err(Failure::refused(message).hint("nothing was changed; --force goes on without asking").into())
+    }
+
+    /// One line, with its end if it has one. A plain read would not notice a Ctrl-C: the signal is caught.
+    fn typed(input: &mut Awaited<'_>, interrupt: &Interrupt) -> Result<String> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while line.last() != Some(&b'\n') && line.len() < LONGEST_ANSWER {
+            match input.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => line.push(byte[0]),
+                Err(error) => {
+                    interrupt.check()?;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// Asks on the terminal for what must not be shown, whatever standard input is; `None` where there is no terminal.
+    pub fn ask_secret(&self, question: &str, interrupt: &Interrupt) -> Result<Option<String>> {
+        let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
+            return Ok(None);
+        };
+        self.clear_bar();
+        let Ok(_hidden) = Hidden::begin(&terminal) else { return Ok(None) };
+        let _ = write!(&terminal, "{question}: ");
+        let answer = Self::typed(&mut Awaited::of(&terminal, interrupt)?, interrupt)?;
+        Ok(Some(answer.trim_end_matches(['\n', '\r']).to_owned()))
     }
 
     fn say(&self, prefix: &str, text: &str) {
@@ -277,18 +308,26 @@ fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     }
 }
 
-/// Waits until there is something on stdin, or its end. A plain read would not notice a Ctrl-C: the signal is caught.
-fn await_input(interrupt: &Interrupt) -> Result<()> {
-    let stdin = rustix::stdio::stdin();
-    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-    let timeout = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-    loop {
-        interrupt.check()?;
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+impl<'a> Hidden<'a> {
+    fn begin(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
+        Ok(Hidden { terminal, before })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }
 

@@ -9,7 +9,7 @@ use super::view::{BackupView, commits_text};
 use super::{App, hide_foreign_apps};
 use crate::cli::{CreateArgs, Format};
 use crate::create::{CreateOptions, CreateReport, create_backup};
-use crate::manifest::Pool;
+use crate::manifest::{Manifest, Pool};
 use crate::overdue;
 use crate::push;
 use crate::ui::table;
@@ -58,23 +58,33 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
 
 fn show(app: &App<'_>, report: &CreateReport) {
     let manifest = &report.backup.manifest;
-    let (size, database) = (manifest.dump.size_bytes, manifest.database.size_bytes);
-    let mut rows = vec![
-        ("Size", format!("{}, of a database of {}", units::bytes(size), units::bytes(database))),
-        ("Tables", units::count(manifest.contents.tables as u64)),
-        ("Rows", units::count(manifest.contents.rows)),
-        ("Duration", units::duration(report.duration)),
-    ];
-    if manifest.contents.large_objects > 0 {
-        rows.push(("Large objects", units::count(manifest.contents.large_objects)));
-    }
-    if report.shared_bytes > 0 {
-        rows.push(("Shared", format!("{} with the backup before", units::bytes(report.shared_bytes))));
-    }
+    let mut rows = report_rows(manifest, report.duration, report.shared_bytes);
     if !manifest.apps.is_empty() {
         rows.push(("Commit", commits_text(&manifest.apps, 10)));
     }
     app.ui.heading(&format!("Backup {} of {} made", report.backup.id, manifest.service));
     app.ui.details(&table::report(&rows));
     app.ui.detail(&format!("Prove it with: dokku pgbackup:verify {} {}", manifest.service, report.backup.id));
+}
+
+/// What is said of a backup that was just made.
+pub(super) fn report_rows(
+    manifest: &Manifest,
+    duration: Duration,
+    shared_bytes: u64,
+) -> Vec<(&'static str, String)> {
+    let (size, database) = (manifest.dump.size_bytes, manifest.database.size_bytes);
+    let mut rows = vec![
+        ("Size", format!("{}, of a database of {}", units::bytes(size), units::bytes(database))),
+        ("Tables", units::count(manifest.contents.tables as u64)),
+        ("Rows", units::count(manifest.contents.rows)),
+        ("Duration", units::duration(duration)),
+    ];
+    if manifest.contents.large_objects > 0 {
+        rows.push(("Large objects", units::count(manifest.contents.large_objects)));
+    }
+    if shared_bytes > 0 {
+        rows.push(("Shared", format!("{} with the backup before", units::bytes(shared_bytes))));
+    }
+    rows
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::view::{BackupView, commits_text, verified_text};
+use super::view::{BackupView, commits_text, import_text, verified_text};
 use super::{App, hide_foreign_apps};
 use crate::catalog::Backup;
 use crate::cli::{Format, INFO_KEYS, InfoArgs};
@@ -59,6 +59,9 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     for app_record in &backup.manifest.apps {
         app.ui.heading(&format!("{} when the backup was made", app_record.name));
         app.ui.details(&table::report(&app_rows(app_record, app.now)));
+    }
+    if let Some(import) = &backup.manifest.import {
+        import.first_errors.iter().for_each(|error| app.ui.problem(&format!("Not loaded: {error}")));
     }
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
         app.ui.problem(problem);
@@ -125,6 +128,7 @@ fn value(app: &App<'_>, backup: &Backup, key: &str) -> Option<String> {
         "rows" => manifest.contents.rows.to_string(),
         "large-objects" => manifest.contents.large_objects.to_string(),
         "postgres-version" => manifest.server.version.clone(),
+        "import" => manifest.import.as_ref().map(import_text).unwrap_or_default(),
         "image" => manifest.server.image.clone(),
         "made-in" => {
             units::duration((manifest.finished_at - manifest.started_at).to_std().unwrap_or_default())

@@ -162,12 +162,14 @@ fn row(app: &App<'_>, backup: &Backup) -> Vec<String> {
 }
 
 fn note(backup: &Backup) -> String {
-    let note = backup.manifest.note.clone().unwrap_or_default();
-    match &backup.pinned {
-        None => note,
-        Some(pinned) => {
-            let why = pinned.note.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-            format!("[pinned{why}] {note}").trim_end().to_owned()
-        }
+    let mut marks = Vec::new();
+    if let Some(pinned) = &backup.pinned {
+        let why = pinned.note.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        marks.push(format!("[pinned{why}]"));
     }
+    if let Some(import) = backup.manifest.import.as_ref().filter(|import| import.errors > 0) {
+        marks.push(format!("[{}]", units::plural(import.errors, "error")));
+    }
+    marks.extend(backup.manifest.note.clone());
+    marks.join(" ")
 }

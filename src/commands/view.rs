@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::catalog::{Backup, Entry};
 use crate::deployed::AppRecord;
 use crate::diff::MigrationChange;
-use crate::manifest::{Pinned, Pushed, Verified};
+use crate::manifest::{ImportRecord, Pinned, Pushed, Verified};
 use crate::status::Status;
 use crate::ui::Ui;
 use crate::ui::table::{self, Align};
@@ -33,6 +33,7 @@ pub struct BackupView<'a> {
     pub verified: Option<VerifiedView<'a>>,
     pub pinned: Option<&'a Pinned>,
     pub pushed: Option<PushedView<'a>>,
+    pub import: Option<&'a ImportRecord>,
     pub path: String,
 }
 
@@ -95,6 +96,7 @@ impl<'a> BackupView<'a> {
             verified: backup.verified.as_ref().map(VerifiedView::of),
             pinned: backup.pinned.as_ref(),
             pushed: backup.pushed.as_ref().map(PushedView::of),
+            import: manifest.import.as_ref(),
             path: backup.folder.display().to_string(),
         }
     }
@@ -140,6 +142,16 @@ pub fn verified_text(verified: Option<&Verified>, now: DateTime<Utc>) -> String 
             format!("{}{failed} {}", verified.level.as_str(), units::ago(verified.at, now))
         },
     )
+}
+
+/// `custom (gzip, tar), 12.3 MB, of Postgres 16.4, 3 errors`.
+pub fn import_text(import: &ImportRecord) -> String {
+    let wrapped =
+        if import.wrapped.is_empty() { String::new() } else { format!(" ({})", import.wrapped.join(", ")) };
+    let version =
+        import.server_version.as_ref().map_or_else(String::new, |text| format!(", of Postgres {text}"));
+    let errors = units::plural(import.errors, "error");
+    format!("{}{wrapped}, {}{version}, {errors}", import.kind, units::bytes(import.size_bytes))
 }
 
 /// The services below one another, a line each.

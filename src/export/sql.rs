@@ -29,7 +29,7 @@ pub fn write(host: &Host<'_>, service: &Service, backup: &Backup, out: &mut dyn 
         env: Vec::new(),
         shm_size: None,
         writable: false,
-        command: postgres::script_command("/backup/dump"),
+        command: postgres::print_command("/backup/dump"),
     };
     let output = host.docker.start_printing_job(&job)?.hand_on(|piece| Ok(out.write_all(piece)?))?;
     if output.success() {

@@ -1,13 +1,11 @@
 //! The drill: a real restore into a throwaway server of the same image, dumped again and compared.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Problem, VerifyReport, compare};
 use crate::catalog::Backup;
-use crate::docker::{ContainerGuard, JobContainer};
 use crate::dokku::Service;
 use crate::dump::{DumpJob, Extent, dump};
 use crate::error::Failure;
@@ -20,22 +18,9 @@ use crate::restore::{self, RestoreJob};
 use crate::schema;
 use crate::scratch::Scratch;
 use crate::server::Server;
+use crate::throwaway::{Likeness, Throwaway};
 use crate::toc::{Entry, Toc};
 use crate::units;
-
-/// `/dev/shm` of the throwaway server: docker's 64 MiB break parallel index builds.
-const SHM_SIZE: u64 = 1 << 30;
-/// initdb is never faster; to ask before it is done only costs processes.
-const INITDB_AT_LEAST: Duration = Duration::from_millis(300);
-/// initdb and the start of a server take a second or two; a loaded machine gets this long.
-const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// Makes a server in the container's own layer. The arguments are settings, given by us.
-const SERVER_SCRIPT: &str = "\
-set -e
-initdb --pgdata=/tmp/pgbackup-drill --username=postgres --auth=trust --no-sync >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log; exit 1; }
-exec postgres -D /tmp/pgbackup-drill \"$@\"
-";
 
 /// Restores `backup`, dumps the result, and adds every difference from `expected` to the report.
 pub fn drill(
@@ -49,13 +34,16 @@ pub fn drill(
     let scratch = Scratch::begin(host, service, &backup.id)?;
     check_space(host, backup)?;
     host.progress.step("Starting a throwaway server");
-    let settings = server_settings(&backup.manifest.server.shared_preload_libraries, jobs, toc.entries.len());
-    let container = start_server(host, service, backup, &scratch, &settings)?;
-    let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;
-    let server = Server::throwaway(host.docker, info, container.name(), service);
-    let facts = await_facts(host, &server)?;
+    let likeness = Likeness {
+        purpose: "drill",
+        image: image(host, backup)?,
+        shared_preload_libraries: &backup.manifest.server.shared_preload_libraries,
+        jobs,
+        objects: toc.entries.len(),
+    };
+    let Throwaway { server, facts, .. } = &Throwaway::start(host, service, &scratch, likeness)?;
     host.progress.step("Restoring into it");
-    let problems = restore_into(host, &server, &facts, backup, &scratch, restore::possible_jobs(toc, jobs))?;
+    let problems = restore_into(host, server, facts, backup, &scratch, restore::possible_jobs(toc, jobs))?;
     let failed = !problems.is_empty();
     report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), problems);
     if failed {
@@ -64,7 +52,7 @@ pub fn drill(
     host.progress.step("Dumping what was restored and comparing it");
     let dumped = dump(
         host,
-        &server,
+        server,
         &DumpJob {
             database: &backup.manifest.database.name,
             id: &scratch.name,
@@ -198,30 +186,6 @@ fn compare_schemas(expected: &Toc, found: &Toc) -> Vec<Problem> {
     problems
 }
 
-fn start_server(
-    host: &Host<'_>,
-    service: &Service,
-    backup: &Backup,
-    scratch: &Scratch,
-    settings: &[String],
-) -> Result<ContainerGuard> {
-    let mut command = vec!["sh".to_owned(), "-c".to_owned(), SERVER_SCRIPT.to_owned(), "server".to_owned()];
-    command.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
-    host.docker.start_detached(&JobContainer {
-        name: format!("pgbackup.{}.{}.drill", service.name, scratch.name),
-        service: service.name.to_string(),
-        backup: scratch.name.clone(),
-        image: image(host, backup)?,
-        network: "none".to_owned(),
-        user: postgres::SUPERUSER.to_owned(),
-        mounts: Vec::new(),
-        env: Vec::new(),
-        shm_size: Some(SHM_SIZE),
-        writable: true,
-        command,
-    })
-}
-
 /// The image that the backup was made with, by its id, else by its name.
 fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
     let server = &backup.manifest.server;
@@ -239,53 +203,4 @@ fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
         server.image
     ))
     .into())
-}
-
-/// A server that need not survive a crash and restores as fast as it can.
-fn server_settings(shared_preload_libraries: &str, jobs: usize, objects: usize) -> Vec<String> {
-    let mut settings: Vec<String> = [
-        "listen_addresses=localhost",
-        "unix_socket_directories=/tmp",
-        "fsync=off",
-        "full_page_writes=off",
-        "synchronous_commit=off",
-        "wal_level=minimal",
-        "max_wal_senders=0",
-        "autovacuum=off",
-        "max_wal_size=8GB",
-        "checkpoint_timeout=1h",
-        "maintenance_work_mem=128MB",
-        "jit=off",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let connections = 2 * jobs + 20;
-    settings.push(format!("max_connections={connections}"));
-    // pg_dump locks every table at once; there is room for this number times the connections.
-    settings.push(format!("max_locks_per_transaction={}", 64 + 2 * objects / connections));
-    if !shared_preload_libraries.is_empty() {
-        settings.push(format!("shared_preload_libraries={shared_preload_libraries}"));
-    }
-    settings
-}
-
-/// Waits until the server answers. Asks it something useful rather than whether it is ready.
-fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<ServerFacts> {
-    let started = Instant::now();
-    // Every question costs a process in the container, and initdb takes its time.
-    std::thread::sleep(INITDB_AT_LEAST);
-    loop {
-        std::thread::sleep(Duration::from_millis(100));
-        host.check()?;
-        match server.facts(MAINTENANCE_DATABASE) {
-            Ok(facts) => return Ok(facts),
-            Err(error) if started.elapsed() > START_LIMIT => return Err(error),
-            Err(_) => {}
-        }
-        let running = host.docker.container(&server.container_name)?.is_some_and(|info| info.running);
-        if !running {
-            let words = host.docker.logs(&server.container_name, 8).unwrap_or_default();
-            return Err(Failure::tool("the throwaway server did not start").details(words).into());
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! live database is as it was, no unfinished thing is taken for good, and nothing is left that the next run can't clear.
 
 mod asked;
-mod full_disk;
+pub mod full_disk;
 mod killed;
 mod side_by_side;
 mod struck;

@@ -384,6 +384,14 @@ fn commands_md_has_every_field_of_a_backup_and_no_others() {
     assert_fields(&listed, &[&broken[0]]);
 }
 
+#[test]
+fn commands_md_has_every_field_of_an_import_and_no_others() {
+    let service = Service::new("import-fields");
+    let mut made = crate::import::import(&service, b"SELECT 1;", &["--format", "json"]).ok().json();
+    made["backup"] = Value::Null;
+    assert_fields(&fields_below("pgbackup:import \\<service\\>"), &[&made]);
+}
+
 fn items(list: &Value) -> Vec<&Value> {
     list.as_array().unwrap().iter().collect()
 }

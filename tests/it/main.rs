@@ -11,6 +11,7 @@ mod deploy;
 mod diff;
 mod docs;
 mod export;
+mod import;
 mod offsite;
 mod operations;
 mod outage;

@@ -8,12 +8,12 @@ use super::assert_sound;
 use crate::bench::{Run, Service, dokku, dokku_command};
 
 /// A small file system where a service's backups go.
-struct SmallDisk {
+pub struct SmallDisk {
     folder: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount(service: &Service, size: &str) -> Self {
+    pub fn mount(service: &Service, size: &str) -> Self {
         let folder = service.root().join("pgbackup");
         fs::create_dir_all(&folder).unwrap();
         let options = format!("size={size},mode=0700,uid={0},gid={0}", "dokku");
