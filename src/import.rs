@@ -24,6 +24,7 @@ use crate::likeness;
 use crate::manifest::{ImportRecord, Pool};
 use crate::pending::{self, Draft, Made};
 use crate::postgres::ServerFacts;
+use crate::push;
 use crate::restore;
 use crate::scratch::Scratch;
 use crate::server::Server;
@@ -72,6 +73,9 @@ pub fn import_backup(
 ) -> Result<ImportReport> {
     let run = Run { pool: Some(Pool::Imported), ..Run::of("import", Instant::now()) };
     let ended = carry_out(host, service, input, options);
+    if let Ok(report) = &ended {
+        push::mark(host, service, &report.backup);
+    }
     let backup = ended.as_ref().ok().map(|report| &report.backup.id);
     aftermath::follow(host, service, Run { backup, ..run }, &ended);
     ended

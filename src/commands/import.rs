@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::import::{ImportOptions, ImportReport, import_backup};
 use crate::interrupt::Awaited;
+use crate::push;
 use crate::ui::table;
 
 /// A passphrase and more.
@@ -44,6 +45,7 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
         passphrase: &passphrase,
     };
     let report = import_backup(&app.host(), &service, input, options)?;
+    let pushed = push::push_marked(&app.host(), &service);
     if args.format == Format::Json {
         return app.ui.json(&Imported {
             backup: BackupView::of(&report.backup),
@@ -57,6 +59,7 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
         return Ok(());
     }
     show(app, &report);
+    pushed.iter().for_each(|report| super::push::show(app, report));
     Ok(())
 }
 
