@@ -261,7 +261,7 @@ fn leftover(service: &Service, is_busy: bool, what: &str, doing: &str) -> Findin
         return Finding::new(Some(service), format!("{what} is being {doing}"), "nothing is to be done")
             .advice();
     }
-    let cure = format!("clear it: dokku pgbackup:prune {}", service.name);
+    let cure = format!("clear it with the next backup: dokku pgbackup:create {}", service.name);
     Finding::new(Some(service), format!("{what} was left by a killed run"), cure)
 }
 

@@ -401,7 +401,8 @@ fn commands_md_has_every_field_of_what_looks_after_a_server_and_no_others() {
     let service = Service::new("cared-for");
     let json =
         |command: &str, args: &[&str]| service.pgbackup(command, &[args, &["--format", "json"]].concat());
-    let id = service.create();
+    let (id, other) = (service.create(), service.create());
+    service.pgbackup("delete", &[&other, "--force"]).ok();
     flip_byte(&service.backup(&id).join("roles.sql"), 5, 1);
     service.pgbackup("verify", &["--level", "quick"]).fails(3, "is not good");
     let history = json("history", &[]).ok().json();

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 
 use super::SERVER;
-use crate::bench::{Service, dokku};
+use crate::bench::{Service, dokku, dokku_command};
 
 /// A program for `notify-command` that does as `script` says.
 pub fn program(folder: &Path, script: &str) -> String {
@@ -71,6 +71,11 @@ fn a_program_hears_of_failures_and_of_success_where_that_is_wanted() {
     dokku(&["pgbackup:set", &service.name, "notify-success", "on"]).ok();
     service.create();
     assert_eq!(told()[2]["event"], "backup-made");
+    // A drill of the schedule that cannot begin.
+    let verify = ["pgbackup:verify", service.name.as_str(), "--scheduled"];
+    let run = dokku_command(&verify).env("DOCKER_HOST", "tcp://127.0.0.1:1").output().unwrap();
+    assert!(!run.status.success());
+    assert_eq!(told()[3]["event"], "verification-failed");
     // One that fails, and one that is not there.
     program(folder.path(), "echo no mail today >&2; exit 3");
     let run = service.pgbackup("create", &[]).ok();
