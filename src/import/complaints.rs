@@ -49,20 +49,30 @@ impl Complaints {
         }
     }
 
-    /// `psql:/backup/input-1:12: ERROR:  role "x" does not exist`, then perhaps `DETAIL:  …` and `STATEMENT:  …`.
+    /// `psql:/backup/input-1:12: ERROR:  role "x" does not exist`, perhaps `DETAIL:  …`, and with the same beginning
+    /// `STATEMENT:  …`.
     fn hear_psql(&mut self, line: &str) {
-        const LEVELS: [&str; 5] = [": ERROR:  ", ": FATAL:  ", ": PANIC:  ", ": error: ", ": fatal: "];
+        const STATEMENT: &str = ": STATEMENT:  ";
+        const LEVELS: [&str; 6] =
+            [": ERROR:  ", ": FATAL:  ", ": PANIC:  ", ": error: ", ": fatal: ", STATEMENT];
         let about = line.strip_prefix("psql:").and_then(|rest| {
-            let (at, level) = LEVELS.iter().filter_map(|level| Some((rest.find(level)?, level))).min()?;
-            Some((rest[..at].rsplit(':').next(), &rest[at + level.len()..]))
+            let (at, level) = LEVELS.iter().filter_map(|level| Some((rest.find(level)?, *level))).min()?;
+            Some((rest[..at].rsplit(':').next(), level, &rest[at + level.len()..]))
         });
-        if let Some((number, message)) = about {
-            self.settle();
-            let object = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-            let object = object.map(|number| format!("line {number}"));
-            self.current = Some(Complaint { object, message: message.to_owned(), ..Complaint::default() });
-        } else {
-            self.hear_more(line, "STATEMENT:");
+        match about {
+            Some((_, STATEMENT, statement)) => {
+                if let Some(current) = &mut self.current {
+                    current.statement.get_or_insert_with(|| statement.to_owned());
+                }
+            }
+            Some((number, _, message)) => {
+                self.settle();
+                let object = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+                let object = object.map(|number| format!("line {number}"));
+                self.current =
+                    Some(Complaint { object, message: message.to_owned(), ..Complaint::default() });
+            }
+            None => self.hear_more(line),
         }
     }
 
@@ -80,13 +90,13 @@ impl Complaints {
         } else if line.starts_with("pg_restore: warning: errors ignored on restore") {
             self.came_through = true;
         } else {
-            self.hear_more(line, "Command was:");
+            self.hear_more(line);
         }
     }
 
-    fn hear_more(&mut self, line: &str, statement: &str) {
+    fn hear_more(&mut self, line: &str) {
         let Some(current) = &mut self.current else { return };
-        if let Some(text) = line.strip_prefix(statement) {
+        if let Some(text) = line.strip_prefix("Command was:") {
             current.statement.get_or_insert_with(|| text.trim().to_owned());
         } else if let Some(text) = line.strip_prefix("DETAIL:") {
             current.detail.get_or_insert_with(|| text.trim().to_owned());
@@ -160,15 +170,15 @@ mod tests {
         let complaints = heard(
             Speaker::Psql,
             "psql:/backup/i:3: ERROR:  role \"postgres\" already exists
-STATEMENT:  CREATE ROLE postgres;
+psql:/backup/i:3: STATEMENT:  CREATE ROLE postgres;
 psql:/backup/i:9: NOTICE:  nothing
 psql:/backup/i:12: ERROR:  relation \"public.cows\" does not exist
-STATEMENT:  ALTER TABLE ONLY public.cows DROP CONSTRAINT cows_pkey;
+psql:/backup/i:12: STATEMENT:  ALTER TABLE ONLY public.cows DROP CONSTRAINT cows_pkey;
 psql:/backup/i:13: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
-STATEMENT:  SET transaction_timeout = 0;
+psql:/backup/i:13: STATEMENT:  SET transaction_timeout = 0;
 psql:/backup/i:20: ERROR:  invalid value for parameter \"default_tablespace\": \"fast\"
 DETAIL:  Tablespace \"fast\" does not exist.
-STATEMENT:  SET default_tablespace = fast;
+psql:/backup/i:20: STATEMENT:  SET default_tablespace = fast;
 psql:/backup/i:44: error: invalid command \\foo",
         );
         assert_eq!(complaints.count, 2);

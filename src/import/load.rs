@@ -23,6 +23,8 @@ use crate::server::{Server, Sidecar};
 use crate::throwaway::Throwaway;
 use crate::units;
 
+/// A database that every server has and no script drops.
+const ANY_DATABASE: &str = "postgres";
 /// How often the server's disk is looked at, and how often the database's size is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SIZE_EVERY: Duration = Duration::from_secs(5);
@@ -190,7 +192,9 @@ fn sidecar<'a>(load: &'a Load<'_>, jobs: usize) -> Sidecar<'a> {
         Speaker::Psql => {
             // Scripts of other tools and of people name no schema.
             more.push(("search_path", "public"));
-            postgres::script_command(load.name_inside(), &inside)
+            // One that connects itself may drop its database first.
+            let first = load.prepared.database.as_ref().map_or(load.database, |_| ANY_DATABASE);
+            postgres::script_command(first, &inside)
         }
         Speaker::PgRestore => postgres::load_command(load.database, jobs, &inside),
     };

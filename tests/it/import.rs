@@ -144,7 +144,7 @@ fn archives_of_pg_dump_come_in() {
     );
     let plain = directory(&service, &["--compress=0"]);
     herd_comes_in(&service, "directory without compression", &plain, &[]);
-    service.pgbackup("diff", &[folder["id"].as_str().unwrap(), tar["id"].as_str().unwrap()]).ok();
+    service.pgbackup("diff", &[folder["id"].as_str().unwrap(), "--to", tar["id"].as_str().unwrap()]).ok();
     service.pgbackup("info", &["--import"]).ok().says("directory (tar)");
     let history = service.pgbackup("history", &["--format", "json"]).ok().json();
     assert_eq!((&history[0]["command"], &history[0]["good"]), (&"import".into(), &true.into()), "{history}");
@@ -284,8 +284,10 @@ fn a_backup_of_pgbackup_comes_in_and_is_checked() {
     let tar = piped(&["tar", "-C", folder, "-cf", "-", &id], b"");
     let backup = herd_comes_in(&service, "tar", &piped(&["gzip", "-c"], &tar), &[]);
     assert_eq!(backup["import"]["kind"], "pgbackup");
-    let same =
-        service.pgbackup("diff", &[&id, backup["id"].as_str().unwrap(), "--format", "json"]).ok().json();
+    let same = service
+        .pgbackup("diff", &[&id, "--to", backup["id"].as_str().unwrap(), "--format", "json"])
+        .ok()
+        .json();
     assert_eq!(same["tables"], serde_json::json!([]), "{same}");
     herd_comes_back(&service, &backup);
     // A byte of a file in it, not of a header of tar.

@@ -57,7 +57,8 @@ fn what_is_cut_off_or_changed_is_refused() {
         ("directory", super::directory(&service, &[])),
         ("tgz", super::tgz_of_postgres_backup(&service)),
     ] {
-        for cut in [whole.len() / 2, whole.len() * 9 / 10] {
+        // A tar's last tenth may be nothing but padding.
+        for cut in [whole.len() / 3, whole.len() / 2] {
             let run = import(&service, &whole[..cut], &["--allow-errors"]);
             assert_eq!(run.code, 6, "{what} at {cut}: {}{}", run.stdout, run.stderr);
             refused(&service, run, "cut off");
