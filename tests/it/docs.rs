@@ -432,8 +432,9 @@ fn commands_md_has_every_field_of_what_looks_after_a_server_and_no_others() {
     assert_eq!(fields_in(LIST, Some("Destroyed services")), of_destroyed);
 }
 
-/// A line of shell as words; what comes behind a pipe or a comment is left out.
+/// A line of shell as words; what comes behind a pipe or a comment is left out, and so is a file for its input.
 fn words(line: &str) -> Vec<String> {
+    let line = line.split(" < ").next().unwrap_or(line);
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {

@@ -195,7 +195,9 @@ SELECT 1;
 fn an_interrupt_while_it_waits_for_data_or_loads_leaves_nothing() {
     let service = Service::new("stopped-import");
     let mut command = dokku_command(&["pgbackup:import", &service.name]);
-    command.stdin(std::process::Stdio::piped());
+    // Nothing comes in, and the other end stays open.
+    let (input, _open) = std::io::pipe().unwrap();
+    command.stdin(input);
     let mut run = Started::spawn("import".into(), &mut command);
     run.until_it_says("Reading a dump");
     run.signal(Signal::INT);
