@@ -49,10 +49,10 @@ fn with_remote(label: &str) -> (Service, Store) {
 
 /// Data that does not compress, so that a backup has several parts.
 fn fill_with_noise(service: &Service, megabytes: usize) {
-    let rows = megabytes * 1024;
+    service.sql("create extension pgcrypto");
     service.sql(&format!(
-        "create table noise as select n, (select string_agg(sha512((n * 100 + m)::text::bytea)::text, '' order by m) \
-         from generate_series(1, 16) m) as text from generate_series(1, {rows}) n"
+        "create table noise as select n, gen_random_bytes(1024) as bytes from generate_series(1, {}) n",
+        megabytes * 1024
     ));
 }
 
@@ -150,12 +150,43 @@ fn nothing_leaves_the_server_readable_when_there_is_a_recipient() {
 }
 
 #[test]
+fn keys_of_ssh_lock_and_unlock() {
+    let (service, _store) = with_remote("ssh-keys");
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    for kind in ["ed25519", "rsa"] {
+        let _ = fs::remove_file(&key);
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", kind, "-N", "", "-C", "berta@barn", "-f"])
+            .arg(&key)
+            .status();
+        assert!(made.unwrap().success());
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        service.pgbackup("set", &["age-recipient", public.trim()]).ok();
+        let id = service.create();
+        service.pgbackup("push", &[&id]).ok().says("encrypted");
+        dokku(&["--force", "pgbackup:delete", &service.name, &id]).ok();
+        let line = format!("pgbackup:pull {} {id} --identity -", service.name);
+        with_input(ssh_command(&line), &line, &fs::read_to_string(&key).unwrap()).ok();
+    }
+}
+
+#[test]
 fn each_new_backup_goes_up_by_itself_and_a_failure_is_made_good_by_the_next() {
     let (service, store) = with_remote("by-itself");
     service.pgbackup("set", &["push-on-create", "on"]).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(folder.path(), open).unwrap();
+    let (program, told_of) = (folder.path().join("tell"), folder.path().join("told"));
+    fs::write(&program, format!("#!/bin/sh\ncat >>{}\n", told_of.display())).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    service.pgbackup("set", &["notify-command", program.to_str().unwrap()]).ok();
     store.misbehave(Fault::Answer { status: "403 Forbidden", code: "AccessDenied", times: 1000 });
     let run = service.pgbackup("create", &["--note", "first"]).ok();
     assert!(run.stderr.contains("is not at the remote yet"), "{}", run.stderr);
+    let event: Value = serde_json::from_str(&fs::read_to_string(&told_of).unwrap()).unwrap();
+    assert_eq!(event["event"], json!("push-failed"), "{event}");
     let told = service.pgbackup("list", &[]).ok();
     assert!(told.stderr.contains("does not permit") || told.stdout.contains("does not permit"), "{told:?}");
     let doctor = dokku(&["pgbackup:doctor", &service.name]);
