@@ -51,9 +51,6 @@ pub struct CreateReport {
 pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
     let run = Run { pool: Some(options.pool), ..Run::of("create", Instant::now()) };
     let ended = make(host, service, options);
-    if let Ok(report) = &ended {
-        push::mark(host, service, &report.backup);
-    }
     let backup = ended.as_ref().ok().map(|report| &report.backup.id);
     aftermath::follow(host, service, Run { backup, ..run }, &ended);
     ended
@@ -100,6 +97,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         jobs: options.jobs.unwrap_or(settings.jobs),
         expected,
         min_free: settings.min_free,
+        pushed: push::mark(host, service, &settings),
         container_id: id.as_str(),
     };
     let Made { backup, shared_bytes } = pending::make(host, service, &server, draft, earlier.first())?;

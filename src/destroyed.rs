@@ -139,7 +139,7 @@ pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
     }
     if final_backup != FinalBackup::Off {
         last_backup(host, service, final_backup)?;
-        push::push_marked(host, service);
+        push::push_marked(host, service, None);
     }
     if catalog::list(&service.layout)?.is_empty() {
         return Ok(None);
@@ -213,7 +213,9 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
             }
         }
         bring_back_settings(host, service, &destroyed)?;
+        bring_back_remote(host, service, &destroyed)?;
         history::put_before(&service.layout, &destroyed.layout)?;
+        // What is left may go. Without a journal, a push that was cut off only sends some parts a second time.
         files::remove_tree(destroyed.layout.root())?;
         host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
     }
@@ -223,20 +225,46 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
 /// Settings that somebody made meanwhile are in force; the old ones stay beside them.
 fn bring_back_settings(host: &Host<'_>, service: &Service, destroyed: &Destroyed) -> Result<()> {
     let (kept, now) = (destroyed.layout.settings(), service.layout.settings());
-    if !files::exists(&kept)? {
-        return Ok(());
-    }
-    if !files::exists(&now)? {
-        return files::move_folder(&kept, &now);
-    }
     let beside = service.layout.settings_before(&destroyed.at.format(TIME_FORMAT).to_string());
-    files::move_folder(&kept, &beside)?;
-    host.progress.warn(&format!(
-        "{} has new settings; those from before the destroy are in {}",
-        service.name,
-        beside.display()
-    ));
+    if bring_back_file(&kept, &now, &beside)? {
+        host.progress.warn(&format!(
+            "{} has new settings; those from before the destroy are in {}",
+            service.name,
+            beside.display()
+        ));
+    }
     Ok(())
+}
+
+/// The same for the remote, whose file may be the only place that holds its secret key.
+fn bring_back_remote(host: &Host<'_>, service: &Service, destroyed: &Destroyed) -> Result<()> {
+    let (kept, now) = (destroyed.layout.remote(), service.layout.remote());
+    let beside =
+        now.with_file_name(format!("remote.toml.before-destroy-{}", destroyed.at.format(TIME_FORMAT)));
+    if bring_back_file(&kept, &now, &beside)? {
+        host.progress.warn(&format!(
+            "{} has a new remote; the one from before the destroy is in {}",
+            service.name,
+            beside.display()
+        ));
+    }
+    // Which backups there are bad or pinned is known nowhere else. A newer one was made from what is there now.
+    let (kept, now) = (destroyed.layout.known_offsite(), service.layout.known_offsite());
+    if files::exists(&kept)? && !files::exists(&now)? {
+        files::create_private_folders(&service.layout.pushing())?;
+        files::move_folder(&kept, &now)?;
+    }
+    Ok(())
+}
+
+/// Moves a file back, or to `beside` where there is a new one: then true.
+fn bring_back_file(kept: &Path, now: &Path, beside: &Path) -> Result<bool> {
+    if !files::exists(kept)? {
+        return Ok(false);
+    }
+    let is_replaced = files::exists(now)?;
+    files::move_folder(kept, if is_replaced { beside } else { now })?;
+    Ok(is_replaced)
 }
 
 /// The same, unless another run has the service. That it cannot be done now is not what the run is about.

@@ -73,9 +73,6 @@ pub fn import_backup(
 ) -> Result<ImportReport> {
     let run = Run { pool: Some(Pool::Imported), ..Run::of("import", Instant::now()) };
     let ended = carry_out(host, service, input, options);
-    if let Ok(report) = &ended {
-        push::mark(host, service, &report.backup);
-    }
     let backup = ended.as_ref().ok().map(|report| &report.backup.id);
     aftermath::follow(host, service, Run { backup, ..run }, &ended);
     ended
@@ -136,6 +133,7 @@ fn carry_out(
         jobs,
         expected: None,
         min_free: settings.min_free,
+        pushed: push::mark(host, service, &settings),
         container_id: &scratch.name,
     };
     let earlier = catalog::whole(catalog::list(&service.layout)?);

@@ -6,6 +6,7 @@
 //!         lock                                     held by the one writer
 //!         settings.toml                            this service's settings
 //!         remote.toml                              this service's remote, with its credentials
+//!         remote.toml.before-destroy-<time>        an older one, after a destroy that did not happen
 //!         settings.toml.before-destroy-<time>      older settings, after a destroy that did not happen
 //!         history.jsonl                            what was done, a line for each run
 //!         pushing/<backup id>.jsonl                parts of a backup that are at the remote already
@@ -198,6 +199,11 @@ impl ServiceLayout {
     /// Which parts of a backup are at the remote already.
     pub fn push_journal(&self, id: &BackupId) -> PathBuf {
         self.pushing().join(format!("{id}.jsonl"))
+    }
+
+    /// What was known of backups at the remote while they were here.
+    pub fn known_offsite(&self) -> PathBuf {
+        self.pushing().join("known.toml")
     }
 
     /// Held by the one run that pushes.

@@ -349,6 +349,11 @@ impl Pushed {
     pub fn write(&self, folder: &Path) -> Result<()> {
         files::write_atomic(&folder.join(layout::PUSHED), toml::to_string(self)?.as_bytes())
     }
+
+    /// The backup in `folder`, if there is one, is at no remote any more.
+    pub fn forget(folder: &Path) -> Result<()> {
+        if folder.is_dir() { files::remove_durably(&folder.join(layout::PUSHED)) } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]

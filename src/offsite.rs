@@ -5,7 +5,7 @@
 //! own. So an upload goes on at the part where it stopped, on every kind of store and without the state of an
 //! encryption, and no unfinished upload lies hidden in the store and costs money.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::dokku::{Dokku, Service};
-use crate::error::Failure;
+use crate::error::{self, Failure, Kind};
+use crate::files;
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::layout::ServiceLayout;
@@ -28,7 +29,7 @@ use crate::service_name::ServiceName;
 pub const FORMAT: u32 = 1;
 pub const INDEX: &str = "index.toml";
 /// More than the parts of any backup take in an index.
-const MAX_INDEX: u64 = 32 * 1024 * 1024;
+const MAX_INDEX: u64 = 256 * 1024 * 1024;
 /// Parts without an index, left by a push that never went on.
 const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(7);
 
@@ -44,6 +45,9 @@ pub struct Index {
     pub size_bytes: u64,
     /// Whether each part is an age file.
     pub encrypted: bool,
+    /// SHA-256 of the public keys that it is encrypted for, so that a push knows whether they are still the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients_sha256: Option<String>,
     pub parts: Vec<Part>,
 }
 
@@ -91,9 +95,11 @@ pub struct Offsite {
     pub id: BackupId,
     /// Why it is not whole.
     pub state: Result<Index, String>,
+    /// Of a whole one, bytes of all parts.
+    pub stored_bytes: u64,
+    has_index: bool,
     /// When the newest of its objects was written.
     modified: DateTime<Utc>,
-    objects: Vec<String>,
 }
 
 impl Offsite {
@@ -122,7 +128,8 @@ pub fn open(
     Remote::open(&place, patience, interrupt)
 }
 
-/// What lies at the remote of one service or, without a name, of all; newest first.
+/// What lies at the remote of one service or, without a name, of all; newest first. Without the parts of each, which
+/// together may be many.
 pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsite>> {
     let objects = remote.list(service.map_or("", ServiceName::as_str))?;
     let mut folders: BTreeMap<(ServiceName, BackupId), Vec<Object>> = BTreeMap::new();
@@ -138,27 +145,44 @@ pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsit
     }
     let mut found: Vec<Offsite> = Vec::new();
     for ((service, id), objects) in folders {
-        found.push(look(remote, service, id, &objects)?);
+        let mut offsite = look(remote, service, id, &objects)?;
+        if let Ok(index) = &mut offsite.state {
+            index.parts = Vec::new();
+        }
+        found.push(offsite);
     }
     found.sort_by(|a, b| (&a.service, &b.id).cmp(&(&b.service, &a.id)));
     Ok(found)
 }
 
+/// What lies there of one backup, with its parts; `None` when nothing does.
+pub fn of_backup(remote: &Remote, service: &ServiceName, id: &BackupId) -> Result<Option<Offsite>> {
+    let objects = remote.list(&folder(service, id))?;
+    if objects.is_empty() {
+        return Ok(None);
+    }
+    look(remote, service.clone(), id.clone(), &objects).map(Some)
+}
+
 fn look(remote: &Remote, service: ServiceName, id: BackupId, objects: &[Object]) -> Result<Offsite> {
     let key = format!("{}/{INDEX}", folder(&service, &id));
-    let state = if objects.iter().any(|object| object.key == key) {
-        match remote.get(&key, MAX_INDEX)? {
-            None => Err("its index is gone".to_owned()),
-            Some(bytes) => Index::parse(&bytes)
+    let has_index = objects.iter().any(|object| object.key == key);
+    let state = if has_index {
+        match remote.get(&key, MAX_INDEX) {
+            Ok(None) => Err("its index is gone".to_owned()),
+            Ok(Some(bytes)) => Index::parse(&bytes)
                 .and_then(|index| complete(index, &service, &id, objects))
                 .map_err(|error| error.to_string()),
+            Err(error) if matches!(error::kind_of(&error), Kind::Interrupted(_)) => return Err(error),
+            // One that cannot be read (it may be in a store's archive) does not hide the others.
+            Err(error) => Err(format!("its index cannot be had: {error}")),
         }
     } else {
         Err("it was not taken there to its end".to_owned())
     };
+    let stored_bytes = state.as_ref().map_or(0, Index::stored_bytes);
     let modified = objects.iter().map(|object| object.modified).max().unwrap_or_default();
-    let objects = objects.iter().map(|object| object.key.clone()).collect();
-    Ok(Offsite { service, id, state, modified, objects })
+    Ok(Offsite { service, id, state, stored_bytes, has_index, modified })
 }
 
 /// The index, if it is that of this folder and every part is there in its size.
@@ -166,12 +190,16 @@ fn complete(index: Index, service: &ServiceName, id: &BackupId, objects: &[Objec
     if index.id != *id || index.service != *service {
         bail!("its index is that of {} of {}", index.id, index.service);
     }
+    let prefix = format!("{}/", folder(service, id));
+    let there: HashMap<&str, u64> =
+        objects.iter().filter_map(|object| Some((object.key.strip_prefix(&prefix)?, object.size))).collect();
+    let mut named = BTreeSet::new();
     for part in &index.parts {
-        let key = format!("{}/{}", folder(service, id), part.name);
-        match objects.iter().find(|object| object.key == key) {
+        match there.get(part.name.as_str()) {
+            _ if !named.insert(&part.name) => bail!("its index names {} twice", part.name),
             None => bail!("{} is missing", part.name),
-            Some(object) if object.size != part.size => {
-                bail!("{} has {} bytes, and {} were sent", part.name, object.size, part.size)
+            Some(size) if *size != part.size => {
+                bail!("{} has {size} bytes, and {} were sent", part.name, part.size)
             }
             Some(_) => {}
         }
@@ -196,21 +224,24 @@ pub fn find(remote: &Remote, service: &ServiceName, wanted: Option<&str>) -> Res
         0 => Err(Failure::not_found(format!("{} has no backup {wanted:?} of {service}", remote.shown))
             .hint(hint)
             .into()),
-        1 => {
-            let found = matching.remove(0);
-            match &found.state {
-                Ok(_) => Ok(found),
-                Err(why) => Err(Failure::refused(format!(
-                    "backup {} at {} is not whole: {why}",
-                    found.id, remote.shown
-                ))
-                .hint(hint)
-                .into()),
-            }
-        }
+        1 => Ok(matching.remove(0)),
         count => Err(Failure::usage(format!("{wanted} stands for {count} backups of {service}"))
             .hint("type more of the id")
             .into()),
+    }
+}
+
+/// The same, which must be whole; with its parts.
+pub fn find_whole(remote: &Remote, service: &ServiceName, wanted: Option<&str>) -> Result<(Offsite, Index)> {
+    let found = find(remote, service, wanted)?;
+    let refused = |why: &str| {
+        Failure::refused(format!("backup {} at {} is not whole: {why}", found.id, remote.shown))
+            .hint(format!("see the ones there are with: dokku pgbackup:list {service} --remote"))
+    };
+    let again = of_backup(remote, service, &found.id)?.ok_or_else(|| refused("it is gone"))?;
+    match again.state.clone() {
+        Ok(index) => Ok((again, index)),
+        Err(why) => Err(refused(&why).into()),
     }
 }
 
@@ -224,10 +255,18 @@ pub fn prune(
 ) -> Result<Vec<BackupId>> {
     let found = list(remote, Some(&service.name))?;
     let here = catalog::whole(catalog::list(&service.layout)?);
+    let known = Known::updated(service, &here, &found);
     let candidates: Vec<Candidate> =
-        found.iter().filter_map(|offsite| Some(candidate(offsite.index()?, &here))).collect();
+        found.iter().filter_map(|offsite| Some(known.candidate(offsite.index()?))).collect();
     let now = host.time().with_timezone(&chrono::Local);
-    let going: BTreeSet<BackupId> = retention::decide(&candidates, policies, &now)
+    let decisions = retention::decide(&candidates, policies, &now);
+    if let Some(wrong) = decisions.iter().find_map(|decision| decision.verdict.misdated()) {
+        host.progress.warn(&format!(
+            "the date of {wrong} or the clock is wrong: nothing is removed from {} any more",
+            remote.shown
+        ));
+    }
+    let going: BTreeSet<BackupId> = decisions
         .into_iter()
         .filter(|decision| decision.verdict == Verdict::Remove)
         .map(|decision| decision.id)
@@ -235,36 +274,70 @@ pub fn prune(
     let mut removed = Vec::new();
     for offsite in found {
         host.check()?;
-        let is_forgotten = offsite.state.is_err()
+        let is_forgotten = !offsite.has_index
             && host.time() - offsite.modified > FORGOTTEN_AFTER
-            && !here.iter().any(|backup| backup.id == offsite.id)
-            && !offsite.objects.iter().any(|key| key.ends_with(INDEX));
+            && !here.iter().any(|backup| backup.id == offsite.id);
         if going.contains(&offsite.id) || is_forgotten {
-            remove(remote, &offsite)?;
+            remove(remote, &offsite.service, &offsite.id)?;
             removed.push(offsite.id);
         }
     }
     Ok(removed)
 }
 
-/// Of a backup that is here, too, more is known.
-fn candidate(index: &Index, here: &[Backup]) -> Candidate {
-    let own = here.iter().find(|backup| backup.id == index.id).map(prune::candidate);
-    own.unwrap_or(Candidate {
-        id: index.id.clone(),
-        pool: index.pool,
-        at: index.started_at,
-        good: true,
-        verified: false,
-        pinned: false,
-    })
+/// What was known of backups when they were still here too: whether they were good, proven, pinned. Without it, one that
+/// was found bad would count as good once it is only there, and a proven one as any other.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Known {
+    #[serde(default)]
+    backups: BTreeMap<String, Verdicts>,
 }
 
-/// The index first: what is left of a removal that was interrupted is no backup any more.
-fn remove(remote: &Remote, offsite: &Offsite) -> Result<()> {
-    let (indexes, parts): (Vec<&String>, Vec<&String>) =
-        offsite.objects.iter().partition(|key| key.ends_with(INDEX));
-    indexes.into_iter().chain(parts).try_for_each(|key| remote.delete(key))
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Verdicts {
+    good: bool,
+    verified: bool,
+    pinned: bool,
+}
+
+impl Known {
+    fn updated(service: &Service, here: &[Backup], there: &[Offsite]) -> Self {
+        let path = service.layout.known_offsite();
+        let bytes = files::read_bounded(&path, MAX_INDEX).unwrap_or_default();
+        let mut known: Self = toml::from_str(&String::from_utf8_lossy(&bytes)).unwrap_or_default();
+        known.backups.retain(|id, _| there.iter().any(|offsite| offsite.id.as_str() == id));
+        for backup in here.iter().filter(|backup| there.iter().any(|offsite| offsite.id == backup.id)) {
+            let Candidate { good, verified, pinned, .. } = prune::candidate(backup);
+            known.backups.insert(backup.id.to_string(), Verdicts { good, verified, pinned });
+        }
+        // What cannot be remembered counts as good the next time, which removes nothing that is not replaced.
+        let written = toml::to_string(&known).map_err(anyhow::Error::from);
+        let _ = written.and_then(|text| files::write_atomic(&path, text.as_bytes()));
+        known
+    }
+
+    fn candidate(&self, index: &Index) -> Candidate {
+        let unknown = Verdicts { good: true, verified: false, pinned: false };
+        let Verdicts { good, verified, pinned } =
+            self.backups.get(index.id.as_str()).copied().unwrap_or(unknown);
+        Candidate { id: index.id.clone(), pool: index.pool, at: index.started_at, good, verified, pinned }
+    }
+}
+
+/// Removes a backup at the remote. The index goes first: what is left of a removal that was interrupted is no backup.
+pub fn remove(remote: &Remote, service: &ServiceName, id: &BackupId) -> Result<()> {
+    let folder = folder(service, id);
+    remote.delete(&format!("{folder}/{INDEX}"))?;
+    remote.list(&folder)?.iter().try_for_each(|object| remote.delete(&object.key))
+}
+
+/// Removes what lies in a backup's folder and is none of it: parts that an earlier push sent for other keys, or for none.
+pub fn remove_strays(remote: &Remote, index: &Index) -> Result<()> {
+    let folder = folder(&index.service, &index.id);
+    let names: BTreeSet<String> = index.parts.iter().map(|part| format!("{folder}/{}", part.name)).collect();
+    let own = format!("{folder}/{INDEX}");
+    let is_stray = |object: &&Object| object.key != own && !names.contains(&object.key);
+    remote.list(&folder)?.iter().filter(is_stray).try_for_each(|object| remote.delete(&object.key))
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::layout;
 use crate::manifest::{
-    self, Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, ImportRecord, Manifest, Pool, ServerRecord,
-    format_checksums, write_fingerprint,
+    self, Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, ImportRecord, Manifest, Pool, Pushed,
+    ServerRecord, format_checksums, write_fingerprint,
 };
 use crate::postgres::{self, ServerFacts};
 use crate::server::Server;
@@ -43,6 +43,8 @@ pub struct Draft<'a> {
     pub expected: Option<u64>,
     /// What must stay free on the disk.
     pub min_free: Room,
+    /// That it is to be taken to the remote, where that is wanted.
+    pub pushed: Option<Pushed>,
     /// For names and labels of containers.
     pub container_id: &'a str,
 }
@@ -84,13 +86,14 @@ pub fn make(
     digests.extend(digest_now(&pending.folder, &[layout::ROLES, layout::FINGERPRINT])?);
     let shared_bytes = previous.map_or(0, |previous| share_with(previous, &pending.folder, &digests));
 
+    let pushed = draft.pushed.clone();
     let mut manifest = describe(service, server, draft, job.compression)?;
     manifest.contents = contents(&fingerprint);
     manifest.migrations =
         bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
-    let backup = pending.publish(service, manifest, &digests)?;
+    let backup = pending.publish(service, manifest, &digests, pushed)?;
     Ok(Made { backup, shared_bytes })
 }
 
@@ -197,17 +200,26 @@ impl Pending {
     }
 
     /// Writes the manifest, then the checksums of everything including it, makes all durable, and renames.
-    fn publish(mut self, service: &Service, manifest: Manifest, digests: &[FileDigest]) -> Result<Backup> {
+    fn publish(
+        mut self,
+        service: &Service,
+        manifest: Manifest,
+        digests: &[FileDigest],
+        pushed: Option<Pushed>,
+    ) -> Result<Backup> {
         files::write_private(&self.folder.join(layout::MANIFEST), manifest.to_toml()?.as_bytes())?;
         let sealed = digest_now(&self.folder, &[layout::MANIFEST])?;
         let mut sums: Vec<Checksum> = sealed.iter().chain(digests).map(Checksum::from).collect();
         sums.sort_by(|a, b| a.name.cmp(&b.name));
         files::write_private(&self.folder.join(layout::CHECKSUMS), format_checksums(&sums).as_bytes())?;
+        if let Some(pushed) = &pushed {
+            pushed.write(&self.folder)?;
+        }
         files::sync_folder_tree(&self.folder)?;
         let folder = service.layout.backup(&manifest.id);
         files::rename_durably(&self.folder, &folder)?;
         self.published = true;
-        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None, pushed: None })
+        Ok(Backup { id: manifest.id.clone(), folder, manifest, verified: None, pinned: None, pushed })
     }
 }
 

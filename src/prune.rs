@@ -49,13 +49,7 @@ pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
 
 /// The backup for whose date nothing is removed any more.
 pub fn misdated(plan: &[Fate]) -> Option<&BackupId> {
-    plan.iter().find_map(|fate| match &fate.verdict {
-        Verdict::Keep(reasons) => reasons.iter().find_map(|reason| match reason {
-            Reason::Misdated(id) => Some(id),
-            _ => None,
-        }),
-        Verdict::Remove => None,
-    })
+    plan.iter().find_map(|fate| fate.verdict.misdated())
 }
 
 fn candidates(backups: &[Backup]) -> Vec<Candidate> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
@@ -18,6 +18,7 @@ use crate::files;
 use crate::host::Host;
 use crate::layout::{DUMP, ServiceLayout};
 use crate::leftovers;
+use crate::manifest::Pushed;
 use crate::offsite::{self, Index, Offsite, Part};
 use crate::remote::{self, Remote};
 use crate::scratch::Scratch;
@@ -28,6 +29,8 @@ use crate::verify;
 
 /// A part and what age adds to it.
 const MAX_PART: u64 = 256 * 1024 * 1024;
+/// How long a pull that has everything waits for another run that has the service.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// A file for each of a million tables.
 const MAX_FILES: usize = 2_000_000;
 
@@ -44,11 +47,11 @@ pub fn pull(
     host: &Host<'_>,
     service: &Service,
     remote: &Remote,
-    offsite: &Offsite,
+    found: (&Offsite, &Index),
     identities: Option<&Identities>,
 ) -> Result<PullReport> {
-    let run = Run { backup: Some(&offsite.id), ..Run::of("pull", Instant::now()) };
-    let ended = bring_home(host, service, remote, offsite, identities);
+    let run = Run { backup: Some(&found.0.id), ..Run::of("pull", Instant::now()) };
+    let ended = bring_home(host, service, remote, found, identities);
     aftermath::follow(host, service, run, &ended);
     ended
 }
@@ -57,30 +60,35 @@ fn bring_home(
     host: &Host<'_>,
     service: &Service,
     remote: &Remote,
-    offsite: &Offsite,
+    (offsite, index): (&Offsite, &Index),
     identities: Option<&Identities>,
 ) -> Result<PullReport> {
     let started = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
-    let lock = host.lock(service, "pgbackup:pull", Duration::ZERO)?;
-    leftovers::clear(host, service, &lock)?;
-    let place = service.layout.backup(&offsite.id);
-    if place.exists() {
-        return Err(Failure::refused(format!("backup {} of {} is here already", offsite.id, service.name))
-            .hint(format!("verify it: dokku pgbackup:verify {} {}", service.name, offsite.id))
-            .into());
-    }
-    let pending = Pending { folder: service.layout.pending(&offsite.id) };
-    files::create_private_folder(&pending.folder)?;
-    let fetched = fetch(host, &host.settings(service)?, remote, offsite, identities, &pending.folder)?;
+    refuse_present(service, offsite)?;
+    leftovers::clear_drills(host, service)?;
+    // Not behind the service's lock: a download may take hours, and deploys and schedules need that.
+    let scratch = Scratch::begin(host, service, &offsite.id)?;
+    let fetched = fetch(host, &host.settings(service)?, remote, index, identities, &scratch.folder)?;
+    let pushed = Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None };
+    pushed.write(&fetched.folder)?;
     files::sync_folder_tree(&fetched.folder)?;
+    let lock = host.lock(service, "pgbackup:pull", PATIENCE)?;
+    leftovers::clear(host, service, &lock)?;
+    refuse_present(service, offsite)?;
+    let place = service.layout.backup(&offsite.id);
     files::rename_durably(&fetched.folder, &place)?;
-    let backup = Backup { folder: place, ..fetched };
-    let pushed =
-        crate::manifest::Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None };
-    pushed.write(&backup.folder)?;
-    let bytes = offsite.index().map_or(0, Index::stored_bytes);
-    Ok(PullReport { backup, bytes, duration: started.elapsed() })
+    let backup = Backup { folder: place, pushed: Some(pushed), ..fetched };
+    Ok(PullReport { backup, bytes: index.stored_bytes(), duration: started.elapsed() })
+}
+
+fn refuse_present(service: &Service, offsite: &Offsite) -> Result<()> {
+    if !service.layout.backup(&offsite.id).exists() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("backup {} of {} is here already", offsite.id, service.name))
+        .hint(format!("verify it: dokku pgbackup:verify {} {}", service.name, offsite.id))
+        .into())
 }
 
 /// A backup from a remote in a folder of its own, for as long as it is needed.
@@ -96,29 +104,17 @@ pub fn visit(
     host: &Host<'_>,
     target: &Service,
     remote: &Remote,
-    offsite: &Offsite,
+    index: &Index,
     identities: Option<&Identities>,
 ) -> Result<Visitor> {
     leftovers::clear_drills(host, target)?;
-    let scratch = Scratch::begin(host, target, &offsite.id)?;
+    let scratch = Scratch::begin(host, target, &index.id)?;
     let layout = ServiceLayout::at(scratch.folder.clone());
     files::create_private_folders(&layout.backups())?;
-    fetch(host, &host.settings(target)?, remote, offsite, identities, &layout.backups())?;
-    let database = offsite.service.as_str().replace(['-', '.'], "_");
-    let source = Service { name: offsite.service.clone(), layout, database };
+    fetch(host, &host.settings(target)?, remote, index, identities, &layout.backups())?;
+    let database = index.service.as_str().replace(['-', '.'], "_");
+    let source = Service { name: index.service.clone(), layout, database };
     Ok(Visitor { source, _scratch: scratch })
-}
-
-/// A backup that is being brought here. Dropped, what is left of its folder is removed.
-struct Pending {
-    folder: std::path::PathBuf,
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        // What cannot be removed now is named and removed by the next run.
-        let _ = files::remove_tree(&self.folder);
-    }
 }
 
 /// Unpacks the backup into `into` and looks at all of it.
@@ -126,35 +122,34 @@ fn fetch(
     host: &Host<'_>,
     settings: &Settings,
     remote: &Remote,
-    offsite: &Offsite,
+    index: &Index,
     identities: Option<&Identities>,
     into: &Path,
 ) -> Result<Backup> {
-    let index = offsite.index().ok_or_else(|| anyhow!("backup {} is not whole", offsite.id))?;
     if index.encrypted && identities.is_none() {
         return Err(Failure::refused(format!(
             "backup {} is encrypted, and this server has no key for it",
-            offsite.id
+            index.id
         ))
         .hint("give the private key: --identity <file>, or --identity - and the key on standard input")
         .into());
     }
     check_space(settings, index, into)?;
-    host.progress.step(&format!("Fetching {} of {} from {}", offsite.id, offsite.service, remote.shown));
+    host.progress.step(&format!("Fetching {} of {} from {}", index.id, index.service, remote.shown));
     let unpacked = unpack(host, remote, index, identities, into)?;
     host.progress.done();
     let damaged = |why: String| {
-        Failure::refused(format!("what {} has as backup {} is damaged: {why}", remote.shown, offsite.id))
-            .hint(format!("choose another one: dokku pgbackup:list {} --remote", offsite.service))
+        Failure::refused(format!("what {} has as backup {} is damaged: {why}", remote.shown, index.id))
+            .hint(format!("choose another one: dokku pgbackup:list {} --remote", index.service))
     };
-    let prefix = format!("{}/", offsite.id);
+    let prefix = format!("{}/", index.id);
     if let Some(strange) = unpacked.iter().find(|name| !name.starts_with(&prefix)) {
         return Err(damaged(format!("it holds {strange:?}")).into());
     }
-    let folder = into.join(offsite.id.as_str());
+    let folder = into.join(index.id.as_str());
     files::create_private_folders(&folder.join(DUMP))?;
-    let backup = catalog::read(&folder, offsite.id.as_str()).map_err(|error| damaged(error.to_string()))?;
-    if backup.manifest.service != offsite.service {
+    let backup = catalog::read(&folder, index.id.as_str()).map_err(|error| damaged(error.to_string()))?;
+    if backup.manifest.service != index.service {
         return Err(damaged(format!("its manifest is that of {}", backup.manifest.service)).into());
     }
     let problems = verify::check_files(host, &backup)?;

@@ -1,7 +1,8 @@
 //! Taking a backup to its remote: the tar stream in parts, each read back, the index last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -16,11 +17,12 @@ use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::dokku::Service;
 use crate::encryption::Recipients;
-use crate::error;
+use crate::error::{self, Failure, Kind};
 use crate::files;
 use crate::host::Host;
+use crate::interrupt::Interrupt;
 use crate::lock::ServiceLock;
-use crate::manifest::Pushed;
+use crate::manifest::{Pool, Pushed};
 use crate::offsite::{self, FORMAT, INDEX, Index, Part};
 use crate::remote::{self, Patience, Remote};
 use crate::restore;
@@ -56,7 +58,7 @@ pub fn push(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushR
     let run = Run { backup: Some(&backup.id), ..Run::of("push", Instant::now()) };
     let ended = attempt(host, service, backup);
     if let Err(error) = &ended {
-        note_failure(host, service, backup, &format!("{error:#}"));
+        note_failure(host, service, backup, error);
     }
     aftermath::follow(host, service, run, &ended);
     ended
@@ -71,26 +73,16 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     let _lock = ServiceLock::take(&service.layout.push_lock(), &service.name, "pgbackup:push")?;
     let _reading = restore::keep(backup)?;
     host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));
-    let journal = Journal::open(service, backup, &remote, settings.recipients.as_ref())?;
-    let resumed = journal.done.len();
-    let parts = send_all(host, service, backup, &remote, &settings, &journal)?;
-    host.progress.done();
-    let index = Index {
-        format: FORMAT,
-        service: service.name.clone(),
-        id: backup.id.clone(),
-        pool: backup.manifest.pool,
-        started_at: backup.manifest.started_at,
-        size_bytes: backup.manifest.dump.size_bytes,
-        encrypted: settings.recipients.is_some(),
-        parts,
+    let recipients = settings.recipients.as_ref();
+    // What lies there whole is not written over: if that were interrupted, it would be neither the old nor the new one.
+    let (index, resumed) = match there_already(&remote, service, backup, recipients)? {
+        Some(index) => (index.clone(), index.parts.len()),
+        None => send(host, service, backup, &remote, &settings)?,
     };
-    confirm(&remote, &index)?;
-    let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
-    remote.put(&key, &Bytes::from(toml::to_string(&index)?))?;
+    offsite::remove_strays(&remote, &index)?;
     Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None }
         .write(&backup.folder)?;
-    files::remove_tree(&service.layout.push_journal(&backup.id))?;
+    forget_journals(service, &backup.id)?;
     Ok(PushReport {
         removed: prune(host, service, &remote, &settings),
         backup: backup.clone(),
@@ -103,67 +95,142 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     })
 }
 
+/// The index of this very backup, if it is there whole and for the same keys.
+fn there_already(
+    remote: &Remote,
+    service: &Service,
+    backup: &Backup,
+    recipients: Option<&Recipients>,
+) -> Result<Option<Index>> {
+    let found = offsite::of_backup(remote, &service.name, &backup.id)?;
+    let is_same = |index: &Index| {
+        index.started_at == backup.manifest.started_at
+            && index.encrypted == recipients.is_some()
+            && index.recipients_sha256 == recipients.map(recipients_sha256)
+    };
+    Ok(found.and_then(|offsite| offsite.state.ok()).filter(is_same))
+}
+
+fn recipients_sha256(recipients: &Recipients) -> String {
+    remote::checksum(recipients.to_string().as_bytes())
+}
+
+/// Sends what is not there yet, then the index; that, and how many parts an earlier run had sent.
+fn send(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    remote: &Remote,
+    settings: &Settings,
+) -> Result<(Index, usize)> {
+    let recipients = settings.recipients.as_ref();
+    let journal = Journal::open(service, backup, remote, recipients)?;
+    let resumed = journal.done.len();
+    let parts = send_all(host, service, backup, remote, settings, &journal)?;
+    host.progress.done();
+    let index = Index {
+        format: FORMAT,
+        service: service.name.clone(),
+        id: backup.id.clone(),
+        pool: backup.manifest.pool,
+        started_at: backup.manifest.started_at,
+        size_bytes: backup.manifest.dump.size_bytes,
+        encrypted: recipients.is_some(),
+        recipients_sha256: recipients.map(recipients_sha256),
+        parts,
+    };
+    confirm(remote, &index)?;
+    let key = format!("{}/{INDEX}", offsite::folder(&service.name, &backup.id));
+    remote.put(&key, &Bytes::from(toml::to_string(&index)?))?;
+    Ok((index, resumed))
+}
+
+/// The journal of this push, and those of backups that are not here any more.
+fn forget_journals(service: &Service, id: &BackupId) -> Result<()> {
+    files::remove_tree(&service.layout.push_journal(id))?;
+    for entry in std::fs::read_dir(service.layout.pushing())?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let other = name.strip_suffix(".jsonl").and_then(|id| id.parse::<BackupId>().ok());
+        if other.is_some_and(|other| !service.layout.backup(&other).exists()) {
+            files::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// That old ones could not be removed there does not make the new one less safe.
 fn prune(host: &Host<'_>, service: &Service, remote: &Remote, settings: &Settings) -> Vec<BackupId> {
-    offsite::prune(host, service, remote, &settings.remote_policies).unwrap_or_else(|error| {
+    let removed = offsite::prune(host, service, remote, &settings.remote_policies).unwrap_or_else(|error| {
         host.progress.warn(&format!("older backups at {} could not be removed: {error:#}", remote.shown));
         Vec::new()
-    })
+    });
+    for id in &removed {
+        // It is not there any more, so nobody should say so.
+        let _ = Pushed::forget(&service.layout.backup(id));
+    }
+    removed
 }
 
 /// Looks once more at everything that was sent, also by earlier runs.
 fn confirm(remote: &Remote, index: &Index) -> Result<()> {
     let folder = offsite::folder(&index.service, &index.id);
-    let objects = remote.list(&folder)?;
+    let there: HashMap<String, u64> =
+        remote.list(&folder)?.into_iter().map(|object| (object.key, object.size)).collect();
     for part in &index.parts {
-        let key = format!("{folder}/{}", part.name);
-        if !objects.iter().any(|object| object.key == key && object.size == part.size) {
-            return Err(error::Failure::tool(format!(
-                "{} is not at {} as it was sent",
-                part.name, remote.shown
-            ))
-            .hint("push it again")
-            .into());
+        if there.get(&format!("{folder}/{}", part.name)) != Some(&part.size) {
+            return Err(Failure::tool(format!("{} is not at {} as it was sent", part.name, remote.shown))
+                .hint("push it again")
+                .into());
         }
     }
     Ok(())
 }
 
 /// A failure stays beside the backup, for the list, the doctor, and the next run.
-fn note_failure(host: &Host<'_>, service: &Service, backup: &Backup, problem: &str) {
-    // A backup that is at the remote does not leave it by a push that fails.
-    if backup.pushed.as_ref().is_some_and(|pushed| pushed.good) || !backup.folder.is_dir() {
+fn note_failure(host: &Host<'_>, service: &Service, backup: &Backup, error: &anyhow::Error) {
+    // Another run is at it, and knows better.
+    if error::kind_of(error) == Kind::Busy || !backup.folder.is_dir() {
         return;
     }
-    let remote = remote::place::of(host.dokku.layout(), Some(&service.layout)).ok().flatten();
-    let pushed = Pushed {
-        at: host.time(),
-        remote: remote.map_or_else(String::new, |place| place.address),
-        good: false,
-        problem: Some(problem.to_owned()),
-    };
+    let remote = address(host, service);
+    // A backup that is at this remote does not leave it by a push that fails.
+    if Pushed::read(&backup.folder).is_some_and(|pushed| pushed.good && pushed.remote == remote) {
+        return;
+    }
+    let pushed = Pushed { at: host.time(), remote, good: false, problem: Some(format!("{error:#}")) };
     if let Err(error) = pushed.write(&backup.folder) {
         host.progress.warn(&format!("{error:#}"));
     }
 }
 
-/// With `push-on-create`: marks a new backup as one that is to be taken away, so that it is not forgotten whatever happens.
-pub fn mark(host: &Host<'_>, service: &Service, backup: &Backup) {
-    if host.settings(service).is_ok_and(|settings| settings.push_on_create) {
-        note_failure(host, service, backup, "not taken there yet");
-    }
+/// The address of the service's remote; empty without one.
+pub fn address(host: &Host<'_>, service: &Service) -> String {
+    let place = remote::place::of(host.dokku.layout(), Some(&service.layout)).ok().flatten();
+    place.map_or_else(String::new, |place| place.address)
 }
 
-/// Takes away what is marked and not there yet. What fails is told and stays for the next time; it fails nothing else.
-pub fn push_marked(host: &Host<'_>, service: &Service) -> Vec<PushReport> {
+/// With `push-on-create`: what a new backup is published with, so that it is not forgotten whatever happens.
+pub fn mark(host: &Host<'_>, service: &Service, settings: &Settings) -> Option<Pushed> {
+    let problem = Some("not taken there yet".to_owned());
+    let remote = address(host, service);
+    settings.push_on_create.then(|| Pushed { at: host.time(), remote, good: false, problem })
+}
+
+/// Takes away what is marked and not there yet, of one pool or of all. What fails is told and stays for the next time; it
+/// fails nothing else.
+pub fn push_marked(host: &Host<'_>, service: &Service, only: Option<Pool>) -> Vec<PushReport> {
     if !host.settings(service).is_ok_and(|settings| settings.push_on_create) {
         return Vec::new();
     }
     let backups = catalog::list(&service.layout).map(catalog::whole).unwrap_or_default();
-    let is_marked =
-        |backup: &&Backup| backup.pushed.as_ref().is_some_and(|pushed| !pushed.good) && backup.is_good();
+    let is_marked = |backup: &&Backup| {
+        backup.pushed.as_ref().is_some_and(|pushed| !pushed.good)
+            && backup.is_good()
+            && only.is_none_or(|pool| backup.manifest.pool == pool)
+    };
     let mut reports = Vec::new();
-    for backup in backups.iter().filter(is_marked) {
+    // The oldest first: what the remote's retention removes is not the last to come.
+    for backup in backups.iter().rev().filter(is_marked) {
         match push(host, service, backup) {
             Ok(report) => reports.push(report),
             Err(error) => {
@@ -173,8 +240,10 @@ pub fn push_marked(host: &Host<'_>, service: &Service) -> Vec<PushReport> {
                     "the next run tries again, or: dokku pgbackup:push {} --all",
                     service.name
                 ));
-                // What keeps one back keeps the others back.
-                break;
+                // One that is damaged says nothing of the others; anything else keeps them back, too.
+                if error::kind_of(&error) != Kind::Refused {
+                    break;
+                }
             }
         }
     }
@@ -199,9 +268,19 @@ struct Purpose {
     started_at: DateTime<Utc>,
 }
 
-/// `pushing/<backup>.jsonl`: the purpose, then a line for each part that was sent and read back.
+/// The first line of a journal.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    #[serde(flatten)]
+    purpose: Purpose,
+    /// In the names of its parts, so that they never replace those of another push.
+    series: String,
+}
+
+/// `pushing/<backup>.jsonl`: the header, then a line for each part that was sent and read back.
 struct Journal {
     path: std::path::PathBuf,
+    series: String,
     done: BTreeMap<usize, Part>,
 }
 
@@ -220,36 +299,31 @@ impl Journal {
             part_bytes: PART,
             started_at: backup.manifest.started_at,
         };
-        let done = Self::read(&path, &purpose, remote, service, backup).unwrap_or_default();
-        if done.is_empty() {
-            files::remove_tree(&path)?;
-            files::append_line(&path, &serde_json::to_string(&purpose)?)?;
+        let folder = offsite::folder(&service.name, &backup.id);
+        if let Some((series, sent)) = Self::read(&path, &purpose) {
+            // That it cannot be asked now is no reason to begin anew.
+            let there: HashMap<String, u64> =
+                remote.list(&folder)?.into_iter().map(|object| (object.key, object.size)).collect();
+            let is_there =
+                |sent: &Sent| there.get(&format!("{folder}/{}", sent.part.name)) == Some(&sent.part.size);
+            let done = sent.into_iter().filter(is_there).map(|sent| (sent.number, sent.part)).collect();
+            return Ok(Journal { path, series, done });
         }
-        Ok(Journal { path, done })
+        let id = Host::new_id_at(backup.manifest.started_at)?;
+        let series = id.as_str().rsplit('-').next().unwrap_or_default().to_owned();
+        files::remove_tree(&path)?;
+        files::append_line(&path, &serde_json::to_string(&Header { purpose, series: series.clone() })?)?;
+        Ok(Journal { path, series, done: BTreeMap::new() })
     }
 
-    /// `None` when there is none for this purpose, or what it says is not there any more.
-    fn read(
-        path: &std::path::Path,
-        purpose: &Purpose,
-        remote: &Remote,
-        service: &Service,
-        backup: &Backup,
-    ) -> Option<BTreeMap<usize, Part>> {
-        let bytes = files::read_bounded(path, MAX_JOURNAL).ok()?;
-        let text = String::from_utf8(bytes).ok()?;
+    /// `None` when there is none for this purpose.
+    fn read(path: &std::path::Path, purpose: &Purpose) -> Option<(String, Vec<Sent>)> {
+        let text = String::from_utf8(files::read_bounded(path, MAX_JOURNAL).ok()?).ok()?;
         let mut lines = text.lines();
-        if serde_json::from_str::<Purpose>(lines.next()?).ok()? != *purpose {
-            return None;
-        }
-        let folder = offsite::folder(&service.name, &backup.id);
-        let there: BTreeMap<String, u64> =
-            remote.list(&folder).ok()?.into_iter().map(|object| (object.key, object.size)).collect();
+        let header: Header = serde_json::from_str(lines.next()?).ok()?;
         // The last line may be half of one.
-        let sent = lines.filter_map(|line| serde_json::from_str::<Sent>(line).ok());
-        let is_there =
-            |sent: &Sent| there.get(&format!("{folder}/{}", sent.part.name)) == Some(&sent.part.size);
-        Some(sent.filter(is_there).map(|sent| (sent.number, sent.part)).collect())
+        let sent = lines.filter_map(|line| serde_json::from_str::<Sent>(line).ok()).collect();
+        (header.purpose == *purpose).then_some((header.series, sent))
     }
 }
 
@@ -270,23 +344,28 @@ fn send_all(
         remote,
         folder: offsite::folder(&service.name, &backup.id),
         recipients: settings.recipients.as_ref(),
-        journal: &journal.path,
+        journal,
         writing: Mutex::new(()),
     };
+    let stop = AtomicBool::new(false);
     let (pieces, queue) = sync_channel::<Piece>(0);
     let (report, reports) = mpsc::channel();
     let queue = Arc::new(Mutex::new(queue));
     let mut done = journal.done.clone();
     std::thread::scope(|scope| {
-        let splitter = Splitter { piece: Vec::new(), number: 1, skip: &journal.done, pieces };
+        let interrupt = host.docker.interrupt();
+        let splitter = Splitter { piece: Vec::new(), number: 1, skip: &journal.done, pieces, interrupt };
         let reading = scope.spawn(move || tarball::write(backup, splitter)?.finish());
         for _ in 0..AT_ONCE {
-            let (queue, report, sender) = (Arc::clone(&queue), report.clone(), &sender);
+            let (queue, report, sender, stop) = (Arc::clone(&queue), report.clone(), &sender, &stop);
             scope.spawn(move || {
                 while let Some((number, piece)) = next_piece(&queue) {
                     let sent = sender.send(number, piece);
-                    let failed = sent.is_err();
-                    if report.send((number, sent)).is_err() || failed {
+                    if sent.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    // One that fails stops the other, too.
+                    if report.send((number, sent)).is_err() || stop.load(Ordering::Relaxed) {
                         break;
                     }
                 }
@@ -304,6 +383,7 @@ fn send_all(
             host.progress.bytes(bytes, Some(total));
         }
         let read = reading.join().map_err(|_| anyhow!("the thread that reads the backup panicked"))?;
+        host.check()?;
         match (failure, read) {
             (Some(error), _) | (None, Err(error)) => Err(error),
             (None, Ok(count)) if done.len() == count => Ok(done.into_values().collect()),
@@ -322,10 +402,13 @@ struct Splitter<'a> {
     number: usize,
     skip: &'a BTreeMap<usize, Part>,
     pieces: SyncSender<Piece>,
+    /// What is passed over is read all the same, and that may be much.
+    interrupt: &'a Interrupt,
 }
 
 impl Splitter<'_> {
     fn hand_on(&mut self) -> io::Result<()> {
+        self.interrupt.check().map_err(io::Error::other)?;
         if self.skip.contains_key(&self.number) {
             self.piece.clear();
         } else {
@@ -369,7 +452,7 @@ struct Sender<'a> {
     remote: &'a Remote,
     folder: String,
     recipients: Option<&'a Recipients>,
-    journal: &'a std::path::Path,
+    journal: &'a Journal,
     writing: Mutex<()>,
 }
 
@@ -385,14 +468,14 @@ impl Sender<'_> {
             }
         };
         let part = Part {
-            name: format!("part-{number:06}.{suffix}"),
+            name: format!("part-{}-{number:06}.{suffix}", self.journal.series),
             size: bytes.len() as u64,
             sha256: remote::checksum(&bytes),
         };
         self.remote.put(&format!("{}/{}", self.folder, part.name), &Bytes::from(bytes))?;
         let line = serde_json::to_string(&Sent { number, part: part.clone() })?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        files::append_line(self.journal, &line)?;
+        files::append_line(&self.journal.path, &line)?;
         Ok(part)
     }
 }
@@ -406,7 +489,9 @@ mod tests {
         let (pieces, queue) = sync_channel(10);
         let part = Part { name: "part-000002.tar".into(), size: 1, sha256: String::new() };
         let skip = BTreeMap::from([(2, part)]);
-        let mut splitter = Splitter { piece: Vec::new(), number: 1, skip: &skip, pieces };
+        let interrupt = Interrupt::default();
+        let mut splitter =
+            Splitter { piece: Vec::new(), number: 1, skip: &skip, pieces, interrupt: &interrupt };
         splitter.write_all(&vec![1; PART]).unwrap();
         splitter.write_all(&vec![2; PART]).unwrap();
         splitter.write_all(&[3; 10]).unwrap();

@@ -20,6 +20,7 @@ use crate::digest::{hex, sha256_hex};
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
+use crate::service_name::ServiceName;
 
 pub mod address;
 mod explain;
@@ -31,8 +32,10 @@ use place::Place;
 /// How often waiting looks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For one request: a part at 30 kB/s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// For one request: a part at 50 kB/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// For all attempts together. A connection that died without a word takes a whole [`REQUEST_TIMEOUT`] of it.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// The region of a store that has none.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -50,7 +53,9 @@ pub enum Patience {
 pub struct Remote {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    runtime: tokio::runtime::Runtime,
+    /// Taken by the drop.
+    runtime: Option<tokio::runtime::Runtime>,
+    handle: tokio::runtime::Handle,
     interrupt: Interrupt,
     /// Its address, for messages.
     pub shown: String,
@@ -76,21 +81,13 @@ impl Remote {
                 Arc::new(s3(place, bucket, patience)?),
                 Path::parse(prefix).map_err(|error| anyhow!("{error}"))?,
             ),
-            Address::Folder(folder) => {
-                if !folder.is_dir() {
-                    return Err(Failure::refused(format!("the remote's folder {} is not there", folder.display()))
-                        .hint("is it mounted? make it for user dokku, or set another one: dokku pgbackup:remote-set")
-                        .into());
-                }
-                files::write_for_us_alone();
-                let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| anyhow!("{error}"))?;
-                (Arc::new(store.with_fsync(true).with_automatic_cleanup(true)), Path::default())
-            }
+            Address::Folder(folder) => (Arc::new(mounted(place, folder, patience)?), Path::default()),
         };
         Ok(Remote {
             store,
             prefix,
-            runtime,
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
             interrupt,
             shown: address.to_string(),
             endpoint: place.endpoint.clone(),
@@ -99,7 +96,7 @@ impl Remote {
 
     /// Runs one request. An interrupt ends it.
     fn wait<T>(&self, key: &str, request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        self.runtime.block_on(async {
+        self.handle.block_on(async {
             let mut request = pin!(request);
             loop {
                 match tokio::time::timeout(TICK, &mut request).await {
@@ -159,10 +156,24 @@ impl Remote {
         .transpose()
     }
 
-    /// Everything below the folder `below`; with an empty one, everything of ours.
+    /// Everything below the folder `below`; with an empty one, everything in folders that are named as services are.
+    /// Whatever else lies there is passed over: in the root of a disk is a lost+found that only root may read.
     pub fn list(&self, below: &str) -> Result<Vec<Object>> {
-        let path = if below.is_empty() { self.prefix.clone() } else { self.path(below)? };
-        let found = self.wait(below, self.store.list(Some(&path)).try_collect::<Vec<_>>())?;
+        if !below.is_empty() {
+            return self.list_folder(below, &self.path(below)?);
+        }
+        let top = self.wait("", self.store.list_with_delimiter(Some(&self.prefix)))?;
+        let mut found = Vec::new();
+        for folder in &top.common_prefixes {
+            if let Some(name) = folder.filename().filter(|name| name.parse::<ServiceName>().is_ok()) {
+                found.extend(self.list_folder(name, folder)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn list_folder(&self, key: &str, path: &Path) -> Result<Vec<Object>> {
+        let found = self.wait(key, self.store.list(Some(path)).try_collect::<Vec<_>>())?;
         let skip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
         let object = |meta: object_store::ObjectMeta| {
             let key = meta.location.as_ref().get(skip..)?.to_owned();
@@ -188,11 +199,40 @@ impl Remote {
     }
 }
 
+impl Drop for Remote {
+    /// Dropped as it is, the runtime would wait for a folder that no longer answers, or for a name that nobody resolves.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn mounted(place: &Place, folder: &std::path::Path, patience: Patience) -> Result<LocalFileSystem> {
+    if !folder.is_dir() {
+        return Err(Failure::refused(format!("the remote's folder {} is not there", folder.display()))
+            .hint("is it mounted? make it for user dokku, or set another one: dokku pgbackup:remote-set")
+            .into());
+    }
+    // Whoever only asks may be about to make it a remote.
+    if patience == Patience::Work && !place.is_marked()? {
+        return Err(Failure::refused(format!(
+            "the remote's folder {} is there, but nothing of a remote is in it",
+            folder.display()
+        ))
+        .hint("is it mounted? if it is new: dokku pgbackup:remote-check")
+        .into());
+    }
+    files::write_for_us_alone();
+    let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| anyhow!("{error}"))?;
+    Ok(store.with_fsync(true).with_automatic_cleanup(true))
+}
+
 fn s3(place: &Place, bucket: &str, patience: Patience) -> Result<AmazonS3> {
     // Only the first one counts, and it is the only one there is.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (max_retries, retry_timeout) = match patience {
-        Patience::Work => (8, Duration::from_secs(180)),
+        Patience::Work => (8, RETRY_TIMEOUT),
         Patience::Question => (1, Duration::from_secs(15)),
     };
     let timeout = if patience == Patience::Work { REQUEST_TIMEOUT } else { Duration::from_secs(20) };
@@ -233,4 +273,67 @@ fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
 /// SHA-256 in hex.
 pub fn checksum(bytes: &[u8]) -> String {
     sha256_hex(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &std::path::Path) -> Place {
+        Place {
+            address: format!("file://{}", folder.display()),
+            endpoint: None,
+            region: None,
+            path_style: false,
+            credentials: None,
+            instance_role: false,
+        }
+    }
+
+    fn open(place: &Place, patience: Patience) -> Result<Remote> {
+        Remote::open(place, patience, Interrupt::default())
+    }
+
+    #[test]
+    fn a_folder_without_a_mark_is_no_remote_to_work_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let error = open(&place, Patience::Work).unwrap_err().to_string();
+        assert!(error.contains("nothing of a remote is in it"), "{error}");
+        open(&place, Patience::Question).unwrap().reach().unwrap();
+        place.mark().unwrap();
+        place.mark().unwrap();
+        assert_eq!(open(&place, Patience::Work).unwrap().list("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_service_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        place.mark().unwrap();
+        let remote = open(&place, Patience::Work).unwrap();
+        let bytes = Bytes::from_static(b"x");
+        for key in ["db/1/part", "db/1/index.toml", "lost+found/x", ".hidden/x", "file"] {
+            remote.put(key, &bytes).unwrap();
+        }
+        let keys = |below: &str| {
+            let mut keys: Vec<String> =
+                remote.list(below).unwrap().into_iter().map(|object| object.key).collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(""), ["db/1/index.toml", "db/1/part"]);
+        assert_eq!(keys("db"), keys(""));
+        assert_eq!(keys("none"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_remote_that_does_not_answer_can_be_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = open(&place(folder.path()), Patience::Question).unwrap();
+        remote.handle.spawn_blocking(|| std::thread::sleep(Duration::from_secs(60)));
+        let since = std::time::Instant::now();
+        drop(remote);
+        assert!(since.elapsed() < Duration::from_secs(10));
+    }
 }

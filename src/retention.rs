@@ -78,6 +78,14 @@ pub enum Verdict {
     Remove,
 }
 
+impl Verdict {
+    /// The backup whose date keeps everything.
+    pub fn misdated(&self) -> Option<&BackupId> {
+        let Verdict::Keep(reasons) = self else { return None };
+        reasons.iter().find_map(|reason| if let Reason::Misdated(id) = reason { Some(id) } else { None })
+    }
+}
+
 /// Why a backup is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {

@@ -173,6 +173,11 @@ impl Ui {
         ExitCode::from(Kind::Usage.exit_code())
     }
 
+    /// Whether nobody is asked for confirmation.
+    pub fn is_forced(&self) -> bool {
+        self.force
+    }
+
     /// Asks to type `word`, as dokku's own destructive commands do. `--force` answers for the user.
     pub fn confirm(&self, warning: &str, word: &str, interrupt: &Interrupt) -> Result<()> {
         if self.force {

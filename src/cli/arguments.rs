@@ -167,6 +167,9 @@ pub struct DeleteArgs {
     /// The backups' ids, or the beginnings of them
     #[arg(value_name = "backup", required_unless_present = "destroyed")]
     pub backups: Vec<String>,
+    /// Delete them at the remote, and leave what is here
+    #[arg(long, conflicts_with = "destroyed")]
+    pub remote: bool,
     /// Delete all backups of this destroyed service
     #[arg(long, value_name = "name", conflicts_with_all = ["service", "backups"])]
     pub destroyed: Option<String>,

@@ -39,7 +39,7 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
         overdue::tell(&app.host());
     }
     // What an earlier run could not take to the remote goes there, too.
-    let pushed = push::push_marked(&app.host(), &service);
+    let pushed = push::push_marked(&app.host(), &service, None);
     let mut report = made?;
     hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
     if args.format == Format::Json {

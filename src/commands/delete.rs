@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{App, destroyed};
+use super::{App, destroyed, remote};
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Entry};
@@ -13,6 +13,10 @@ use crate::dokku::Service;
 use crate::error::Failure;
 use crate::leftovers;
 use crate::lock::ServiceLock;
+use crate::manifest::Pushed;
+use crate::offsite::{self, Offsite};
+use crate::remote::Patience;
+use crate::service_name::ServiceName;
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
@@ -20,6 +24,9 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
         return destroyed::delete(app, name);
     }
     let Some(name) = &args.service else { return Err(Failure::usage("which service?").into()) };
+    if args.remote {
+        return delete_there(app, name, &args.backups);
+    }
     let service = app.dokku.service(name)?;
     let names = chosen(&service, &args.backups)?;
     let what = if let [one] = names.as_slice() {
@@ -38,6 +45,29 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
     let id = names.first().filter(|_| names.len() == 1).and_then(|name| name.parse::<BackupId>().ok());
     aftermath::follow(&app.host(), &service, Run { backup: id.as_ref(), ids: &removed, ..run }, &deleted);
     deleted
+}
+
+/// At the remote, also of a service that is not here any more. What is here of them stays.
+fn delete_there(app: &App<'_>, name: &ServiceName, wanted: &[String]) -> Result<()> {
+    let here = remote::local(app, name)?;
+    let interrupt = app.docker.interrupt().clone();
+    let remote = offsite::open(&app.dokku, here.as_ref(), Patience::Work, interrupt)?;
+    let found: Vec<Offsite> =
+        wanted.iter().map(|id| offsite::find(&remote, name, Some(id))).collect::<Result<_>>()?;
+    let what = units::plural(found.len() as u64, "backup");
+    app.ui.confirm(
+        &format!("{what} of {name} at {} is going to be deleted for good", remote.shown),
+        name.as_str(),
+        app.docker.interrupt(),
+    )?;
+    for backup in &found {
+        offsite::remove(&remote, name, &backup.id)?;
+        if let Some(layout) = &here {
+            Pushed::forget(&layout.backup(&backup.id))?;
+        }
+        app.ui.heading(&format!("Backup {} of {name} deleted at {}", backup.id, remote.shown));
+    }
+    Ok(())
 }
 
 fn delete(app: &App<'_>, service: &Service, names: &[String], removed: &mut Vec<String>) -> Result<()> {

@@ -45,7 +45,7 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
         passphrase: &passphrase,
     };
     let report = import_backup(&app.host(), &service, input, options)?;
-    let pushed = push::push_marked(&app.host(), &service);
+    let pushed = push::push_marked(&app.host(), &service, None);
     if args.format == Format::Json {
         return app.ui.json(&Imported {
             backup: BackupView::of(&report.backup),

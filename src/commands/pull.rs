@@ -7,6 +7,7 @@ use super::remote::identities;
 use super::view::BackupView;
 use super::{App, hide_foreign_apps};
 use crate::cli::{Format, PullArgs};
+use crate::manifest::Pool;
 use crate::offsite;
 use crate::pull::pull;
 use crate::remote::Patience;
@@ -22,11 +23,11 @@ struct View<'a> {
 
 pub fn run(app: &App<'_>, args: &PullArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let identities = identities(args.identity.as_deref())?;
+    let identities = identities(args.identity.as_deref(), app.docker.interrupt())?;
     let interrupt = app.docker.interrupt().clone();
     let remote = offsite::open(&app.dokku, Some(&service.layout), Patience::Work, interrupt)?;
-    let found = offsite::find(&remote, &service.name, args.backup.as_deref())?;
-    let mut report = pull(&app.host(), &service, &remote, &found, identities.as_ref())?;
+    let (found, index) = offsite::find_whole(&remote, &service.name, args.backup.as_deref())?;
+    let mut report = pull(&app.host(), &service, &remote, (&found, &index), identities.as_ref())?;
     hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
     if args.format == Format::Json {
         let duration_seconds = report.duration.as_secs_f64();
@@ -46,6 +47,12 @@ pub fn run(app: &App<'_>, args: &PullArgs) -> Result<()> {
         ("Fetched", format!("{}, every file compared with its checksum", units::bytes(report.bytes))),
         ("Duration", units::duration(report.duration)),
     ]));
+    if matches!(report.backup.manifest.pool, Pool::Scheduled | Pool::Deploy) {
+        app.ui.detail(&format!(
+            "Retention may remove it with the next backup; to keep it: dokku pgbackup:pin {} {}",
+            service.name, report.backup.id
+        ));
+    }
     app.ui.detail(&format!("Prove it with: dokku pgbackup:verify {} {}", service.name, report.backup.id));
     Ok(())
 }

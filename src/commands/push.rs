@@ -7,7 +7,10 @@ use super::App;
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::cli::{Format, PushArgs};
+use crate::dokku::Service;
+use crate::offsite;
 use crate::push::{PushReport, push};
+use crate::remote::Patience;
 use crate::restore::choose;
 use crate::ui::table;
 use crate::units;
@@ -45,10 +48,7 @@ pub fn run(app: &App<'_>, args: &PushArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
     let host = app.host();
     let backups = if args.all {
-        let is_there = |backup: &Backup| backup.pushed.as_ref().is_some_and(|pushed| pushed.good);
-        let all = catalog::whole(catalog::list(&service.layout)?);
-        // The oldest first: what retention at the remote would remove is not the last to come.
-        all.into_iter().rev().filter(|backup| backup.is_good() && !is_there(backup)).collect()
+        missing_there(app, &service)?
     } else {
         vec![choose(&service, args.backup.as_deref())?]
     };
@@ -67,6 +67,17 @@ pub fn run(app: &App<'_>, args: &PushArgs) -> Result<()> {
         app.ui.detail(&format!("Every good backup of {} is at the remote already", service.name));
     }
     Ok(())
+}
+
+/// Every good backup that the remote itself does not have whole, the oldest first: what its retention would remove is not
+/// the last to come.
+fn missing_there(app: &App<'_>, service: &Service) -> Result<Vec<Backup>> {
+    let interrupt = app.docker.interrupt().clone();
+    let remote = offsite::open(&app.dokku, Some(&service.layout), Patience::Work, interrupt)?;
+    let there = offsite::list(&remote, Some(&service.name))?;
+    let is_there = |backup: &Backup| there.iter().any(|one| one.id == backup.id && one.state.is_ok());
+    let all = catalog::whole(catalog::list(&service.layout)?);
+    Ok(all.into_iter().rev().filter(|backup| backup.is_good() && !is_there(backup)).collect())
 }
 
 /// Also behind a backup that went up by itself.

@@ -15,8 +15,10 @@ use crate::environment::Environment;
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
+use crate::interrupt::{Awaited, Interrupt};
+use crate::layout::ServiceLayout;
 use crate::manifest::Pool;
-use crate::offsite::{self, Index, Offsite};
+use crate::offsite::{self, Offsite};
 use crate::remote::address::Address;
 use crate::remote::place::{self, Credentials, Place};
 use crate::remote::{Patience, Remote};
@@ -42,6 +44,8 @@ pub fn set(app: &App<'_>, args: &RemoteSetArgs) -> Result<()> {
     let place = place(app, args, address)?;
     let file = place::file(app.dokku.layout(), service.as_ref().map(|service| &service.layout));
     place.write(&file)?;
+    // A folder that is not there yet, or not ours, is what remote-check tells about.
+    let _ = place.mark();
     let whose = service.as_ref().map_or("all services".to_owned(), |service| service.name.to_string());
     app.ui.heading(&format!("Setting the remote of {whose} to {}", place.address));
     let target = service.as_ref().map_or("--global".to_owned(), |service| service.name.to_string());
@@ -76,12 +80,7 @@ fn credentials(app: &App<'_>, source: CredentialSource) -> Result<Option<Credent
             (Environment::aws_credentials(), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set")
         }
         CredentialSource::Stdin => {
-            if std::io::stdin().is_terminal() {
-                app.ui.detail("The access key's id, then the secret key, a line each:");
-            }
-            let mut text = String::new();
-            std::io::stdin().take(MAX_CREDENTIALS).read_to_string(&mut text).context("the credentials")?;
-            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned);
+            let mut lines = typed_credentials(app)?.into_iter();
             let found = match (lines.next(), lines.next()) {
                 (Some(access_key_id), Some(secret_access_key)) => {
                     Some(Credentials { access_key_id, secret_access_key, session_token: lines.next() })
@@ -97,6 +96,50 @@ fn credentials(app: &App<'_>, source: CredentialSource) -> Result<Option<Credent
                 "as in: printf '%s\\n' \"$ID\" \"$SECRET\" | dokku pgbackup:remote-set … --credentials stdin",
             )
             .into()
+    })
+}
+
+/// The lines that are not empty on standard input. A terminal is asked for two, and the secret one is not shown.
+fn typed_credentials(app: &App<'_>) -> Result<Vec<String>> {
+    let interrupt = app.docker.interrupt();
+    let mut input = Awaited::of(std::io::stdin(), interrupt)?.take(MAX_CREDENTIALS);
+    if !std::io::stdin().is_terminal() {
+        let mut text = String::new();
+        read_awaited(interrupt, || input.read_to_string(&mut text))?;
+        return Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect());
+    }
+    app.ui.detail("The access key's id:");
+    let mut lines = Vec::from_iter(typed_line(&mut input, interrupt)?);
+    if lines.is_empty() {
+        return Ok(lines);
+    }
+    match app.ui.ask_secret("The secret key", interrupt)? {
+        Some(secret) => lines.extend(Some(secret.trim().to_owned()).filter(|secret| !secret.is_empty())),
+        // A terminal that cannot be told to hide what is typed.
+        None => lines.extend(typed_line(&mut input, interrupt)?),
+    }
+    Ok(lines)
+}
+
+/// The next line that is not empty; `None` at the end of the input.
+fn typed_line(input: &mut impl Read, interrupt: &Interrupt) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        let is_end = read_awaited(interrupt, || input.read(&mut byte))? == 0;
+        let text = String::from_utf8_lossy(&line).trim().to_owned();
+        if is_end || byte[0] == b'\n' && !text.is_empty() {
+            return Ok(Some(text).filter(|text| !text.is_empty()));
+        }
+        line.push(byte[0]);
+    }
+}
+
+/// An interrupt is what ended the reading, if there was one.
+fn read_awaited<T>(interrupt: &Interrupt, read: impl FnOnce() -> std::io::Result<T>) -> Result<T> {
+    read().or_else(|error| {
+        interrupt.check()?;
+        Err(error).context("the credentials")
     })
 }
 
@@ -139,8 +182,14 @@ pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
     });
     let deleted = step(&host, "Deleting", || remote.delete(&key));
     written.and(deleted)?;
+    mark(app, layout)?;
     app.ui.detail("All of it works");
     Ok(())
+}
+
+/// From now on the folder is known to be the remote, if it is one.
+fn mark(app: &App<'_>, service: Option<&ServiceLayout>) -> Result<()> {
+    place::of(app.dokku.layout(), service)?.map_or(Ok(()), |place| place.mark())
 }
 
 /// Says what works, and returns what does not.
@@ -152,10 +201,16 @@ fn step(host: &Host<'_>, what: &str, attempt: impl FnOnce() -> Result<()>) -> Re
 }
 
 /// The private keys in a file, or on standard input for `-`.
-pub fn identities(from: Option<&str>) -> Result<Option<Identities>> {
+pub fn identities(from: Option<&str>, interrupt: &Interrupt) -> Result<Option<Identities>> {
     match from {
         None => Ok(None),
-        Some("-") => Identities::read(std::io::stdin(), "standard input").map(Some),
+        Some("-") => {
+            let read = Identities::read(Awaited::of(std::io::stdin(), interrupt)?, "standard input");
+            if read.is_err() {
+                interrupt.check()?;
+            }
+            read.map(Some)
+        }
         Some(path) => {
             let file = File::open(path).map_err(|error| {
                 Failure::usage(format!("the identity file {path} cannot be read: {error}"))
@@ -192,18 +247,24 @@ impl<'a> OffsiteView<'a> {
             created_at: index.map(|index| index.started_at),
             pool: index.map(|index| index.pool),
             size_bytes: index.map(|index| index.size_bytes),
-            stored_bytes: index.map(Index::stored_bytes),
+            stored_bytes: index.map(|_| offsite.stored_bytes),
             encrypted: index.map(|index| index.encrypted),
         }
     }
 }
 
-/// What is at the remote: of one service, which need not exist here, or of all.
-pub fn list(app: &App<'_>, name: Option<&ServiceName>, format: Format) -> Result<()> {
-    let here = name.map(|name| app.dokku.layout().service(name)).filter(|layout| layout.root().is_dir());
-    if let (Some(name), Some(_)) = (name, &here) {
+/// The folder of a service that need not exist here, for somebody who may use one of that name.
+pub fn local(app: &App<'_>, name: &ServiceName) -> Result<Option<ServiceLayout>> {
+    let here = Some(app.dokku.layout().service(name)).filter(|layout| layout.root().is_dir());
+    if here.is_some() || app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty() {
         app.dokku.service(name)?;
     }
+    Ok(here)
+}
+
+/// What is at the remote: of one service, which need not exist here, or of all.
+pub fn list(app: &App<'_>, name: Option<&ServiceName>, format: Format) -> Result<()> {
+    let here = name.map(|name| local(app, name)).transpose()?.flatten();
     let remote = offsite::open(&app.dokku, here.as_ref(), Patience::Work, app.docker.interrupt().clone())?;
     let mut found = offsite::list(&remote, name)?;
     let mut names: Vec<ServiceName> = found.iter().map(|offsite| offsite.service.clone()).collect();
@@ -237,7 +298,7 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
             Some(index) => row.extend([
                 units::ago(index.started_at, app.now),
                 units::bytes(index.size_bytes),
-                units::bytes(index.stored_bytes()),
+                units::bytes(offsite.stored_bytes),
                 index.pool.as_str().to_owned(),
                 if index.encrypted { "yes" } else { "no" }.to_owned(),
             ]),

@@ -16,6 +16,7 @@ use crate::deployed::AppRecord;
 use crate::destroyed;
 use crate::diff::MigrationChange;
 use crate::dokku::Service;
+use crate::error::Failure;
 use crate::offsite;
 use crate::pull;
 use crate::remote::Patience;
@@ -100,12 +101,19 @@ fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<
     if app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty() {
         app.dokku.service(name)?;
     }
-    let identities = identities(args.identity.as_deref())?;
+    if args.identity.as_deref() == Some("-") && !app.ui.is_forced() && !args.dry_run {
+        return Err(Failure::usage(
+            "the key comes in on standard input, so nobody can be asked for confirmation",
+        )
+        .hint("add --force, or give the key as a file that user dokku can read")
+        .into());
+    }
+    let identities = identities(args.identity.as_deref(), app.docker.interrupt())?;
     let interrupt = app.docker.interrupt().clone();
     let remote = offsite::open(&app.dokku, Some(&target.layout), Patience::Work, interrupt)?;
-    let found = offsite::find(&remote, name, args.backup.as_deref())?;
-    let visitor = pull::visit(&app.host(), &target, &remote, &found, identities.as_ref())?;
-    let named = RestoreArgs { backup: Some(found.id.to_string()), ..args.clone() };
+    let (_, index) = offsite::find_whole(&remote, name, args.backup.as_deref())?;
+    let visitor = pull::visit(&app.host(), &target, &remote, &index, identities.as_ref())?;
+    let named = RestoreArgs { backup: Some(index.id.to_string()), ..args.clone() };
     restore(app, &named, &visitor.source, &target)
 }
 

@@ -13,6 +13,7 @@ use crate::destroyed::{self, Destroyed};
 use crate::dokku::is_app_name;
 use crate::error::{self, Failure};
 use crate::host::Host;
+use crate::manifest::Pool;
 use crate::metrics;
 use crate::push;
 use crate::units;
@@ -100,8 +101,11 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
         Call::Finish { app, image_tag } => {
             let noted = deploy::finish(&host, app, image_tag);
-            // Only now: a deploy that waits for a slow line would keep its containers waiting, too.
-            push_of_deploy(&host, app);
+            // Only now: a deploy that waits for a slow line would keep its containers waiting, too. Of the two triggers, the
+            // later one says the image's tag.
+            if !image_tag.is_empty() {
+                push_of_deploy(&host, app);
+            }
             noted
         }
         Call::Source { app, kind, metadata } => deploy::note_source(&host, app, kind, metadata),
@@ -119,7 +123,7 @@ fn push_of_deploy(host: &Host<'_>, app: &str) {
     // What cannot be read here was told of before the deploy.
     let linked = host.dokku.services_of_app(app).map(|(linked, _)| linked).unwrap_or_default();
     for service in linked.iter().filter_map(|name| host.dokku.known_service(name).ok()) {
-        for report in push::push_marked(host, &service) {
+        for report in push::push_marked(host, &service, Some(Pool::Deploy)) {
             host.progress.note(&format!("{} is at {}", report.backup.id, report.remote));
         }
     }

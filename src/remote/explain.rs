@@ -7,6 +7,17 @@ use crate::error::Failure;
 /// What is looked for in the text of an error and its causes (S3 names its own in `<Code>`), what that means, and what
 /// helps. The first that is found counts.
 const MEANINGS: &[(&[&str], &str, &str)] = &[
+    (&["Read-only file system"], "it is mounted read-only", "mount it for writing"),
+    (
+        &["Stale file handle", "Input/output error", "Transport endpoint is not connected", "Host is down"],
+        "the disk or the server behind that folder does not answer as it should",
+        "mount it again; the system's log tells more: dmesg",
+    ),
+    (
+        &[INSTANCE, "Error getting credentials", "InstanceCredential"],
+        "no credentials were given, and this machine has no role",
+        "give some: dokku pgbackup:remote-set … --credentials stdin",
+    ),
     (
         &["RequestTimeTooSkewed"],
         "this server's clock differs too much from the store's",
@@ -38,11 +49,6 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
         "the access key needs to list, read, write and delete below that address",
     ),
     (
-        &["instance", "169.254.169.254", "metadata"],
-        "no credentials were given, and this machine has no role",
-        "give some: dokku pgbackup:remote-set … --credentials stdin",
-    ),
-    (
         &["certificate", "Certificate", "UnknownIssuer", "CertExpired"],
         "the store's TLS certificate is not trusted",
         "is the endpoint right? a private authority belongs into this server's list: update-ca-certificates",
@@ -64,10 +70,31 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
     ),
     (&["timed out", "Timeout", "TimedOut"], "no answer in time", "is the way open? try again later"),
     (&["No space left", "StorageFull", "QuotaExceeded"], "it is full", "make room there"),
-    (&["SlowDown", "503"], "the store is overloaded", "try again later"),
-    (&["500", "502", "504", "InternalError"], "the store has a fault of its own", "try again later"),
-    (&["Read-only file system"], "it is mounted read-only", "mount it for writing"),
+    (
+        &["SlowDown", "503 Slow", "503 Service", "status 503", "code: 503"],
+        "the store is overloaded",
+        "try again later",
+    ),
+    (
+        &[
+            "InternalError",
+            "500 Internal",
+            "502 Bad",
+            "504 Gateway",
+            "status 500",
+            "status 502",
+            "status 504",
+            "code: 500",
+            "code: 502",
+            "code: 504",
+        ],
+        "the store has a fault of its own",
+        "try again later",
+    ),
 ];
+
+/// Where a machine at Amazon asks for the credentials of its role.
+const INSTANCE: &str = "169.254.169.254";
 
 /// A failure that names the remote, the cause, and what to do.
 pub fn explain(remote: &str, key: &str, error: &object_store::Error) -> anyhow::Error {
@@ -77,7 +104,8 @@ pub fn explain(remote: &str, key: &str, error: &object_store::Error) -> anyhow::
             .hint("is it the right remote, and was nothing removed there?")
             .into();
     }
-    let known = MEANINGS.iter().find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
+    let words = without_names(&text, remote, key);
+    let known = MEANINGS.iter().find(|(signs, ..)| signs.iter().any(|sign| words.contains(sign)));
     match known {
         Some((_, meaning, hint)) => {
             Failure::tool(format!("{remote}: {meaning}")).details(vec![short(&text)]).hint(*hint).into()
@@ -102,6 +130,40 @@ fn whole_text(error: &object_store::Error) -> String {
     text
 }
 
+/// What is left of the text when the names that were chosen by people are taken out: they may read like anything.
+fn without_names(text: &str, remote: &str, key: &str) -> String {
+    let mut words = without_urls(text);
+    let place = remote.split_once("://").map_or(remote, |(_, place)| place).trim_end_matches('/');
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    for name in [&format!("{place}/{key}"), &format!("{prefix}/{key}"), place, prefix, bucket, key] {
+        match name.trim_matches('/') {
+            "" => {}
+            // A single word may as well be one of the error's own, so its surroundings must tell.
+            word if !name.contains('/') => {
+                for around in [format!("/{word}"), format!(">{word}<"), format!("path {word}:")] {
+                    words = words.replace(&around, " ");
+                }
+            }
+            _ => words = words.replace(name, " "),
+        }
+    }
+    words
+}
+
+/// Addresses are cut down to the one that is a sign.
+fn without_urls(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some((before, address)) = rest.split_once("://") {
+        kept.push_str(before);
+        if address.starts_with(INSTANCE) {
+            kept.push_str(INSTANCE);
+        }
+        let is_end = |c: char| c.is_whitespace() || "<>\"'()".contains(c);
+        rest = &address[address.find(is_end).unwrap_or(address.len())..];
+    }
+    kept + rest
+}
+
 /// One line, without what the client repeats of a request.
 fn short(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -116,8 +178,12 @@ mod tests {
     use super::*;
 
     fn explained(text: &str) -> String {
+        explained_of("s3://cows", "x", text)
+    }
+
+    fn explained_of(remote: &str, key: &str, text: &str) -> String {
         let source = std::io::Error::other(text.to_owned());
-        explain("s3://cows", "x", &object_store::Error::Generic { store: "S3", source: Box::new(source) })
+        explain(remote, key, &object_store::Error::Generic { store: "S3", source: Box::new(source) })
             .to_string()
     }
 
@@ -131,9 +197,38 @@ mod tests {
             ("invalid peer certificate: UnknownIssuer", "certificate"),
             ("403 Forbidden: <Code>AccessDenied</Code>", "permit"),
             ("tcp connect error: Connection refused (os error 111)", "nobody answers"),
+            ("Server returned non-2xx status code: 503 Service Unavailable: ", "overloaded"),
+            ("Server returned non-2xx status code: 500 Internal Server Error: ", "fault of its own"),
+            ("Error performing PUT http://169.254.169.254/latest/api/token in 1s - 403 Forbidden", "no role"),
+            ("Unable to write: Read-only file system (os error 30)", "read-only"),
+            ("Unable to access metadata: Stale file handle (os error 116)", "behind that folder"),
+            ("Unable to access metadata: Permission denied (os error 13)", "permit"),
+            (
+                "Error performing PUT https://503.certificate.com/a in 500.2ms - operation timed out",
+                "in time",
+            ),
+            ("<Error xmlns=\"http://s3.amazonaws.com/doc/\"><Code>SlowDown</Code></Error>", "overloaded"),
         ] {
             assert!(explained(text).contains(meaning), "{text}: {}", explained(text));
         }
         assert!(explained("what on earth\nis that").contains("what on earth is that"));
+        for text in ["it took 500 ms", "part-000503", "instance of metadata"] {
+            assert!(explained(text).contains(text), "{}", explained(text));
+        }
+    }
+
+    #[test]
+    fn names_are_no_signs() {
+        let strange = "s3://TLS/AccessDenied";
+        for (remote, key, text) in [
+            (strange, "certificate/SlowDown", "at TLS/AccessDenied/certificate/SlowDown: what"),
+            (strange, "InternalError", "for path AccessDenied/InternalError: <Name>TLS</Name>"),
+            ("file:///mnt/TLS", "Timeout/x", "cannot open /mnt/TLS/Timeout/x: it is odd"),
+            ("file:///TLS", "", "cannot walk /TLS/: it is odd"),
+        ] {
+            let told = explained_of(remote, key, text);
+            assert!(told.contains(&format!("{remote} failed")), "{told}");
+        }
+        assert!(explained_of("s3://403", "503", "code: 403 Forbidden").contains("permit"));
     }
 }

@@ -12,6 +12,8 @@ use crate::files;
 use crate::layout::{Layout, ServiceLayout};
 
 const MAX_SIZE: u64 = 64 * 1024;
+/// Lies in a folder that is a remote. The folder that something was mounted on, and is not any more, has none.
+const MARK: &str = ".pgbackup-remote";
 
 /// A remote as it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,28 @@ impl Place {
 
     pub fn address(&self) -> Result<Address, String> {
         self.address.parse()
+    }
+
+    fn mark_file(&self) -> Option<PathBuf> {
+        match self.address() {
+            Ok(Address::Folder(folder)) => Some(folder.join(MARK)),
+            _ => None,
+        }
+    }
+
+    /// Whether the folder is known to be a remote; a store always is.
+    pub fn is_marked(&self) -> Result<bool> {
+        self.mark_file().map_or(Ok(true), |mark| files::exists(&mark))
+    }
+
+    /// Makes the folder known as a remote, where that is needed.
+    pub fn mark(&self) -> Result<()> {
+        match self.mark_file() {
+            Some(mark) if !files::exists(&mark)? => {
+                files::write_atomic(&mark, b"backups of dokku pgbackup are in this folder\n")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// With what `postgres:backup-auth` stored for the service, where nothing else was said. Its files have had the same

@@ -68,7 +68,7 @@ fn objects_that_were_cut_changed_or_swapped_are_refused() {
     let (one, other) = (only_there(&service), only_there(&service));
     let part = |id: &str| {
         let objects = store.objects(&format!("server1/{}/{id}", service.name));
-        objects.into_iter().find(|path| path.to_string_lossy().contains("part-000001")).unwrap()
+        objects.into_iter().find(|path| path.to_string_lossy().contains("-000001.")).unwrap()
     };
     let whole = fs::read(part(&one)).unwrap();
     fs::write(part(&one), &whole[..whole.len() - 1000]).unwrap();

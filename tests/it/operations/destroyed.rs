@@ -184,6 +184,8 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     let (damaged, id) = (service.create(), service.create());
     fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
     let twice = service.create();
+    service.pgbackup("remote-set", &["s3://before"]).ok();
+    let remote = service.root().join("pgbackup/remote.toml");
     let aside = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").arg("--archive").arg(service.backup(&twice)).arg(aside.path()).status();
     assert!(copied.unwrap().success());
@@ -201,6 +203,8 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     assert!(moved.unwrap().success());
     let run = service.pgbackup("create", &[]).ok();
     assert!(run.stderr.contains("was not destroyed after all: its backups are back"), "{}", run.stderr);
+    assert!(fs::read_to_string(&remote).unwrap().contains("s3://before"));
+    assert_eq!(mode(&remote), 0o600);
     let ids: Vec<String> =
         backups(&service).iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
     assert!(ids.len() == 5 && ids.contains(&twice) && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
@@ -215,6 +219,7 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
     let service = Service::new("halfway");
     let id = service.create();
     dokku(&["pgbackup:set", &service.name, "keep-daily", "9"]).ok();
+    service.pgbackup("remote-set", &["s3://before"]).ok();
     let veto = Veto::of(&service);
     destroy(&service).fails_with("");
     drop(veto);
@@ -243,14 +248,21 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
     fs::write(&settings, "keep-daily = 3\n").unwrap();
     let owned = Command::new("chown").arg("dokku:dokku").arg(&settings).status();
     assert!(owned.unwrap().success());
+    service.pgbackup("remote-set", &["s3://after"]).ok();
     let run = dokku(&["pgbackup:set", &service.name, "keep-weekly", "1"]).ok();
     assert!(run.stderr.contains("settings.toml.before-destroy-"), "{}", run.stderr);
     assert_eq!((backups(&service).len(), kept(&service.name).len()), (2, 0));
     assert_eq!(fs::read_to_string(&settings).unwrap(), "keep-daily = 3\nkeep-weekly = 1\n");
+    assert!(run.stderr.contains("remote.toml.before-destroy-"), "{}", run.stderr);
+    let remote = settings.with_file_name("remote.toml");
+    assert!(fs::read_to_string(&remote).unwrap().contains("s3://after"));
     let own = fs::read_dir(settings.parent().unwrap()).unwrap().flatten().map(|entry| entry.path());
-    let old: Vec<PathBuf> =
+    let mut old: Vec<PathBuf> =
         own.filter(|path| path.display().to_string().contains("before-destroy")).collect();
-    assert_eq!(fs::read_to_string(&old[0]).unwrap(), "keep-daily = 9\n");
+    old.sort();
+    assert!(fs::read_to_string(&old[0]).unwrap().contains("s3://before"));
+    assert_eq!(mode(&old[0]), 0o600);
+    assert_eq!(fs::read_to_string(&old[1]).unwrap(), "keep-daily = 9\n");
     let events = service.pgbackup("history", &["--format", "json"]).ok().json();
     let commands: Vec<&str> =
         events.as_array().unwrap().iter().map(|event| event["command"].as_str().unwrap()).collect();
