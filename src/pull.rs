@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
+use crate::digest::sha256_hex;
 use crate::dokku::Service;
 use crate::encryption::Identities;
 use crate::error::Failure;
@@ -20,7 +21,7 @@ use crate::layout::{DUMP, ServiceLayout};
 use crate::leftovers;
 use crate::manifest::Pushed;
 use crate::offsite::{self, Index, Offsite, Part};
-use crate::remote::{self, Remote};
+use crate::remote::Remote;
 use crate::scratch::Scratch;
 use crate::settings::Settings;
 use crate::tarball::{self, Limits};
@@ -220,7 +221,7 @@ fn fetch_part(
             .hint(format!("choose another backup: dokku pgbackup:list {} --remote", index.service))
     };
     let bytes = remote.get(&key, MAX_PART)?.ok_or_else(|| wrong("is gone"))?;
-    if bytes.len() as u64 != part.size || remote::checksum(&bytes) != part.sha256 {
+    if bytes.len() as u64 != part.size || sha256_hex(&bytes) != part.sha256 {
         return Err(wrong("is not what was sent: its content changed").into());
     }
     let Some(identities) = identities.filter(|_| index.encrypted) else { return Ok(bytes.to_vec()) };

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
+use crate::digest::sha256_hex;
 use crate::dokku::Service;
 use crate::encryption::Recipients;
 use crate::error::{self, Failure, Kind};
@@ -112,7 +113,7 @@ fn there_already(
 }
 
 fn recipients_sha256(recipients: &Recipients) -> String {
-    remote::checksum(recipients.to_string().as_bytes())
+    sha256_hex(recipients.to_string().as_bytes())
 }
 
 /// Sends what is not there yet, then the index; that, and how many parts an earlier run had sent.
@@ -470,7 +471,7 @@ impl Sender<'_> {
         let part = Part {
             name: format!("part-{}-{number:06}.{suffix}", self.journal.series),
             size: bytes.len() as u64,
-            sha256: remote::checksum(&bytes),
+            sha256: sha256_hex(&bytes),
         };
         self.remote.put(&format!("{}/{}", self.folder, part.name), &Bytes::from(bytes))?;
         let line = serde_json::to_string(&Sent { number, part: part.clone() })?;

@@ -16,7 +16,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::digest::{hex, sha256_hex};
+use crate::digest::hex;
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
@@ -268,11 +268,6 @@ fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
         Some((scheme, host)) if !path_style => format!("{scheme}://{bucket}.{host}"),
         _ => endpoint.to_owned(),
     }
-}
-
-/// SHA-256 in hex.
-pub fn checksum(bytes: &[u8]) -> String {
-    sha256_hex(bytes)
 }
 
 #[cfg(test)]
