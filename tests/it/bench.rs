@@ -263,7 +263,8 @@ impl Service {
         let args = [
             "exec",
             "--interactive",
-            "--env=PGOPTIONS=-c idle_session_timeout=0",
+            // What a database of the tests sets for itself must not end the tests' own sessions.
+            "--env=PGOPTIONS=-c idle_session_timeout=0 -c statement_timeout=0",
             &self.container(),
             "psql",
             "--username=postgres",

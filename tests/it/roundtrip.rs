@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::bench::{Service, has_postgres};
 
 /// For sessions of a database whose settings get in the way.
-const FREE: &str = "set role none; set statement_timeout = 0; set default_transaction_read_only = off;\n";
+const FREE: &str = "set role none; set default_transaction_read_only = off;\n";
 
 /// A service with everything in it that Postgres of that major version has.
 pub fn everything(label: &str, major: u32) -> Service {
