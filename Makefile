@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo clean-demo test lint bench
+.PHONY: help build demo clean-demo test torture lint bench
 
 # The set-up installs packages and starts docker, so it is root's.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
@@ -24,6 +24,10 @@ clean-demo: ## Remove what the demo left
 test: ## All tests, against real Postgres containers
 	@$(ROOT) tests/support/setup
 	@scripts/test
+
+torture: ## Every fault, 200 times each; takes hours (scripts/torture --help for less)
+	@$(ROOT) tests/support/setup
+	@scripts/torture
 
 lint: ## Formatting, clippy and shellcheck
 	@scripts/lint

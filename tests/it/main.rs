@@ -5,7 +5,6 @@
 mod app;
 mod bench;
 mod code;
-mod crash;
 mod create;
 mod deploy;
 mod diff;
@@ -21,4 +20,5 @@ mod roundtrip;
 mod session;
 mod started;
 mod store;
+mod torture;
 mod verify;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use super::{assert_sound, container, containers, in_the_middle, leftovers, moments, pending_backup};
+use super::tally::{Tally, tries};
+use super::{assert_sound, container, containers, in_the_middle, leftovers, pending_backup};
 use crate::bench::{Run, Service, docker, dokku};
 use crate::session::Session;
 use crate::started::{Started, children, command_line, until};
@@ -22,13 +23,11 @@ fn kill_all_over(
     // The first time is only measured. What came to its end before it was to be killed is the new measure.
     let mut duration = killed_after(service, command, &before(0), NEVER).unwrap();
     let mut hits = 0;
-    let moments = moments(5);
+    let moments = tries(5);
+    let mut tally = Tally::new("Crashes", &format!("kill -9 of `{command}`"));
     for moment in 0..moments {
         let args = before(moment);
-        match killed_after(service, command, &args, duration * (2 * moment + 1) / (2 * moments)) {
-            None => hits += 1,
-            Some(quicker) => duration = quicker,
-        }
+        let killed = killed_after(service, command, &args, duration * (2 * moment + 1) / (2 * moments));
         after(moment);
         let left = leftovers(service);
         let verified = assert_sound(service);
@@ -39,6 +38,16 @@ fn kill_all_over(
         }
         service.assert_nothing_left();
         forget_old_backups(service);
+        match killed {
+            None => {
+                hits += 1;
+                tally.saw("killed, next run clears");
+            }
+            Some(quicker) => {
+                duration = quicker;
+                tally.saw("had ended before");
+            }
+        }
     }
     assert!(hits * 2 >= moments, "only {hits} of {moments} were killed before their end");
 }

@@ -1,11 +1,13 @@
-//! What happens to a run from outside: kill -9, signals, containers that die, other runs, a full disk. Afterwards the
-//! live database is as it was, no unfinished thing is taken for good, and nothing is left that the next run can't clear.
+//! The campaign, a sample of it in each run of the tests and all of it in `make torture`: what happens to a run from
+//! outside: kill -9, signals, containers that die, other runs, a full disk. Afterwards the live database is as it was, no
+//! unfinished thing is taken for good, and nothing is left that the next run can't clear.
 
 mod asked;
 pub mod full_disk;
 mod killed;
 mod side_by_side;
 mod struck;
+mod tally;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,11 +15,6 @@ use std::path::PathBuf;
 use crate::bench::{Run, Service, docker};
 use crate::session::Session;
 use crate::started::{Started, until};
-
-/// At how many moments of a run it is struck; `PGBACKUP_TORTURE=200` for that many.
-fn moments(usually: u32) -> u32 {
-    std::env::var("PGBACKUP_TORTURE").map_or(usually, |text| text.parse().unwrap())
-}
 
 /// With a table at which every restore waits until [`let_go`]; it is dumped as quickly as any.
 fn fill_waiting(service: &Service) {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
-use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, moments, pending_backup};
+use super::tally::tries;
+use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, pending_backup};
 use crate::bench::{Service, ssh_command};
 use crate::session::Session;
 use crate::started::{Started, pgbackup_below, until};
@@ -60,7 +61,7 @@ fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
 
 #[test]
 fn asked_to_stop_at_any_moment_nothing_is_left() {
-    let moments = moments(3);
+    let moments = tries(3);
     let service = Service::new("moments");
     service.fill();
     service.create();
