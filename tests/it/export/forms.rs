@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::export;
@@ -53,30 +54,24 @@ fn definitions(service: &Service, database: &str) -> BTreeSet<String> {
     lines.into_iter().filter(|line| !of_itself(line)).collect()
 }
 
-fn sql_comes_back_on(major: u32) {
-    if !has_postgres(major) {
-        return;
-    }
-    let service = everything("sql", major);
-    service.create();
-    let script = export(&service, &["--as", "sql"]).ok();
-    fresh(&service, major, "again");
-    let psql =
-        ["psql", "--username=postgres", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname=again"];
-    tool(&service, session(major), &psql, &script).ok();
-    assert_same(&snapshot(&service, CONTENT), &snapshot_in(&service, "again", CONTENT));
-    assert_same(&definitions(&service, &service.database()), &definitions(&service, "again"));
-    service.assert_nothing_left();
+fn assert_sql_comes_back(service: &Service, major: u32) {
+    let script = export(service, &["--as", "sql"]).ok();
+    fresh(service, major, "by_script");
+    let psql = [
+        "psql",
+        "--username=postgres",
+        "--no-psqlrc",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        "--dbname=by_script",
+    ];
+    tool(service, session(major), &psql, &script).ok();
+    assert_is_the_same(service, "by_script");
 }
 
-#[test]
-fn sql_comes_back_on_postgres_15() {
-    sql_comes_back_on(15);
-}
-
-#[test]
-fn sql_comes_back_on_postgres_17() {
-    sql_comes_back_on(17);
+fn assert_is_the_same(service: &Service, database: &str) {
+    assert_same(&snapshot(service, CONTENT), &snapshot_in(service, database, CONTENT));
+    assert_same(&definitions(service, &service.database()), &definitions(service, database));
 }
 
 /// A script without the words that are new each time.
@@ -93,22 +88,15 @@ fn listed(run: Run) -> Vec<String> {
     list.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
 }
 
-fn custom_comes_back_on(major: u32) {
-    if !has_postgres(major) {
-        return;
-    }
-    let service = everything("custom", major);
-    let id = service.create();
-    let archive = export(&service, &["--as", "custom"]).ok();
-    let run = |args: &[&str], input: &[u8]| tool(&service, session(major), args, input);
-    let from_dump = service.backup(&id).join("dump").display().to_string();
-    docker(&["cp", &from_dump, &format!("{}:/tmp/dump", service.container())]).ok();
-    run(&["sh", "-c", "cat >/tmp/archive && chmod -R go+rX /tmp/dump"], &archive).ok();
-
-    // Word for word what the dump itself gives, the rows and large objects too: from a file, and as it streams in.
+/// With what the dump itself gives, word for word, the rows and large objects too: from a file, and as it streams in.
+fn assert_custom_is_the_dump(service: &Service, major: u32, archive: &[u8], dump: &Path) {
+    let run = |args: &[&str], input: &[u8]| tool(service, session(major), args, input);
+    let dump = dump.display().to_string();
+    docker(&["cp", &dump, &format!("{}:/tmp/dump", service.container())]).ok();
+    run(&["sh", "-c", "cat >/tmp/archive && chmod -R go+rX /tmp/dump"], archive).ok();
     let restore = ["pg_restore", "--file=-"];
     let dump = run(&[&restore[..], &["/tmp/dump"]].concat(), b"").ok().stdout;
-    for (args, input) in [(&["/tmp/archive"][..], &b""[..]), (&[], &archive)] {
+    for (args, input) in [(&["/tmp/archive"][..], &b""[..]), (&[], archive)] {
         let script = run(&[&restore[..], args].concat(), input).ok().stdout;
         assert!(without_tokens(&script) == without_tokens(&dump), "the scripts differ");
     }
@@ -116,8 +104,12 @@ fn custom_comes_back_on(major: u32) {
     assert_eq!(list("/tmp/archive"), list("/tmp/dump"));
     let head = run(&["pg_restore", "--list", "/tmp/archive"], b"").ok().stdout;
     assert!(head.contains("Format: CUSTOM"), "{head}");
+}
 
-    fresh(&service, major, "again");
+/// `/tmp/archive` is in the service's container.
+fn assert_custom_comes_back(service: &Service, major: u32, archive: &[u8]) {
+    let run = |args: &[&str], input: &[u8]| tool(service, session(major), args, input);
+    fresh(service, major, "again");
     let parallel = [
         "pg_restore",
         "--username=postgres",
@@ -130,7 +122,7 @@ fn custom_comes_back_on(major: u32) {
     let jobs = [&parallel[..], &["--no-acl"]].concat();
     run(&jobs, b"").ok();
     let rows = |database: &str| -> BTreeSet<String> {
-        let lines = snapshot_in(&service, database, CONTENT);
+        let lines = snapshot_in(service, database, CONTENT);
         lines
             .into_iter()
             .filter(|line| !line.starts_with("rights on ") && !line.starts_with("default rights "))
@@ -138,27 +130,39 @@ fn custom_comes_back_on(major: u32) {
     };
     assert_same(&rows(&service.database()), &rows("again"));
 
-    fresh(&service, major, "in_order");
+    fresh(service, major, "in_order");
     let one = ["pg_restore", "--username=postgres", "--exit-on-error", "--dbname=in_order"];
-    run(&one, &archive).ok();
-    assert_same(&snapshot(&service, CONTENT), &snapshot_in(&service, "in_order", CONTENT));
-    assert_same(&definitions(&service, &service.database()), &definitions(&service, "in_order"));
+    run(&one, archive).ok();
+    assert_is_the_same(service, "in_order");
+}
+
+/// All in one service: to make everything takes longer than to export it.
+fn both_forms_come_back_on(major: u32) {
+    if !has_postgres(major) {
+        return;
+    }
+    let service = everything("forms", major);
+    let id = service.create();
+    assert_sql_comes_back(&service, major);
+    let archive = export(&service, &["--as", "custom"]).ok();
+    assert_custom_is_the_dump(&service, major, &archive, &service.backup(&id).join("dump"));
+    assert_custom_comes_back(&service, major, &archive);
     service.assert_nothing_left();
 }
 
 #[test]
-fn custom_comes_back_on_postgres_15() {
-    custom_comes_back_on(15);
+fn sql_and_custom_come_back_on_postgres_15() {
+    both_forms_come_back_on(15);
 }
 
 #[test]
-fn custom_comes_back_on_postgres_17() {
-    custom_comes_back_on(17);
+fn sql_and_custom_come_back_on_postgres_17() {
+    both_forms_come_back_on(17);
 }
 
 #[test]
-fn custom_comes_back_on_postgres_18() {
-    custom_comes_back_on(18);
+fn sql_and_custom_come_back_on_postgres_18() {
+    both_forms_come_back_on(18);
 }
 
 #[test]
