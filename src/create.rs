@@ -14,8 +14,10 @@ use crate::files::{self, Space};
 use crate::host::Host;
 use crate::leftovers;
 use crate::manifest::Pool;
+use crate::pace::Pace;
 use crate::pending::{self, Draft, Made};
 use crate::postgres::ServerFacts;
+use crate::process;
 use crate::prune;
 use crate::push;
 use crate::server::Server;
@@ -32,6 +34,8 @@ pub struct CreateOptions {
     pub note: Option<String>,
     /// `None` for the setting.
     pub jobs: Option<usize>,
+    /// Even if the setting is off.
+    pub gentle: bool,
     /// The app that is being deployed, and its new code.
     pub coming: Option<(String, Code)>,
     /// How long to wait for another run that has the service.
@@ -64,7 +68,11 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let began = host.time_of(started);
     let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
-    let server = Server::of(host, service)?;
+    let pace = Pace::of(&settings, options.jobs, options.gentle);
+    if pace.gentle {
+        process::step_back();
+    }
+    let server = Server::of(host, service)?.with_sidecars(pace);
     let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts);
     let earlier = catalog::whole(catalog::list(&service.layout)?);
@@ -94,7 +102,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         facts: &facts,
         began,
         started,
-        jobs: options.jobs.unwrap_or(settings.jobs),
+        pace,
         expected,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),

@@ -139,6 +139,7 @@ fn back_up_one(
         pool: Pool::Deploy,
         note: Some(note(running, coming)),
         jobs: None,
+        gentle: false,
         coming: coming.short().is_some().then(|| (running.name.clone(), coming.clone())),
         patience: PATIENCE,
     };

@@ -161,6 +161,7 @@ fn last_backup(host: &Host<'_>, service: &Service, wanted: FinalBackup) -> Resul
         pool: Pool::Final,
         note: Some("before postgres:destroy".to_owned()),
         jobs: None,
+        gentle: false,
         coming: None,
         patience: PATIENCE,
     };

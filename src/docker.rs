@@ -19,6 +19,9 @@ const BACKUP_LABEL: &str = "com.dokku.pgbackup.backup";
 /// What a container says is kept as long as the container, but not without bound.
 const KEEPING_LOGS: [&str; 4] = ["--log-driver", "json-file", "--log-opt", "max-size=1m"];
 
+/// A sixteenth of what every other container has, and the least there is of the disk (`docker run` manual).
+const LOW_WEIGHTS: [&str; 4] = ["--cpu-shares", "64", "--blkio-weight", "10"];
+
 /// How to reach docker, and whom to tell about each call.
 #[derive(Debug, Clone)]
 pub struct Docker {
@@ -57,6 +60,8 @@ pub struct JobContainer {
     /// Bytes; `None` for docker's default of 64 MiB.
     pub shm_size: Option<u64>,
     pub writable: bool,
+    /// Gives way to other containers.
+    pub gentle: bool,
     /// The program inside, then its arguments.
     pub command: Vec<String>,
 }
@@ -194,6 +199,9 @@ impl Docker {
         if !job.writable {
             tool = tool.arg("--read-only");
         }
+        if job.gentle {
+            tool = tool.args(LOW_WEIGHTS);
+        }
         for (host, inside, read_only) in &job.mounts {
             tool = tool.arg("--mount").arg(mount_argument(host, inside, *read_only));
         }
@@ -278,6 +286,12 @@ pub fn docker_itself_failed(output: &Output) -> bool {
     output.status.code() == Some(125)
 }
 
+/// Without what docker says of a kernel that knows no weights of disks: it is nothing that the tool said.
+fn without_remarks(stderr: &str) -> String {
+    let lines = stderr.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with("WARNING: Your kernel does not support Block I/O weight")).collect()
+}
+
 /// An attached container that is running.
 #[derive(Debug)]
 pub struct RunningJob {
@@ -289,8 +303,9 @@ impl RunningJob {
     /// Waits for the command's end. When `tick` fails, the container is removed before this returns.
     pub fn wait(self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
         let RunningJob { running, guard } = self;
-        let output = guard.watch(running, tick)?;
+        let mut output = guard.watch(running, tick)?;
         guard.disarm_after(&output);
+        output.stderr = without_remarks(&output.stderr);
         Ok(output)
     }
 

@@ -22,6 +22,7 @@ use crate::host::Host;
 use crate::leftovers;
 use crate::likeness;
 use crate::manifest::{ImportRecord, Pool};
+use crate::pace::Pace;
 use crate::pending::{self, Draft, Made};
 use crate::postgres::ServerFacts;
 use crate::push;
@@ -98,12 +99,13 @@ fn carry_out(
     host.progress.step(&format!("Reading a dump for {}", service.name));
     let unwrapped = unwrap::unwrap(host, input, &scratch.folder, settings.min_free, options.passphrase)?;
     let Unwrapped { dump, wrapped, size } = unwrapped;
-    let jobs = options.jobs.unwrap_or(settings.jobs);
-    let prepared = Prepared::of(host, dump, options.database, jobs, &scratch.folder)?;
+    // Somebody waits for it, and the service has no part in it.
+    let pace = Pace { jobs: options.jobs.unwrap_or(settings.jobs), gentle: false };
+    let prepared = Prepared::of(host, dump, options.database, pace.jobs, &scratch.folder)?;
     refuse_newer(&prepared, &facts, service)?;
     let what = described(&prepared);
     host.progress.step(&format!("Loading {what} of {} into a throwaway server", units::bytes(size)));
-    let throwaway = start_like(host, service, &scratch, (&server, &facts), (&prepared, jobs))?;
+    let throwaway = start_like(host, service, &scratch, (&server, &facts), (&prepared, pace))?;
     let lc_monetary = match &prepared.backup {
         Some((_, manifest)) => manifest.server.lc_monetary.as_str(),
         None => &facts.lc_monetary,
@@ -130,7 +132,7 @@ fn carry_out(
         facts: &ServerFacts { lc_monetary: lc_monetary.to_owned(), ..loaded },
         began: host.time_of(started),
         started,
-        jobs,
+        pace,
         expected: None,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),
@@ -149,13 +151,13 @@ fn start_like<'a>(
     service: &Service,
     scratch: &Scratch,
     (server, facts): (&Server<'_>, &ServerFacts),
-    (prepared, jobs): (&Prepared, usize),
+    (prepared, pace): (&Prepared, Pace),
 ) -> Result<Throwaway<'a>> {
     let likeness = Likeness {
         purpose: "import",
         image: server.container.image_id.clone(),
         shared_preload_libraries: &facts.shared_preload_libraries,
-        jobs,
+        pace,
         objects: prepared.objects,
     };
     let mut throwaway = Throwaway::start(host, service, scratch, likeness)?;

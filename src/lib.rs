@@ -34,6 +34,7 @@ pub mod migrations;
 pub mod notify;
 pub mod offsite;
 pub mod overdue;
+pub mod pace;
 pub mod pending;
 pub mod practice;
 pub mod progress;

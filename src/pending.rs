@@ -21,6 +21,7 @@ use crate::manifest::{
     self, Checksum, Contents, DatabaseRecord, DumpRecord, FORMAT, ImportRecord, Manifest, Pool, Pushed,
     ServerRecord, format_checksums, write_fingerprint,
 };
+use crate::pace::Pace;
 use crate::postgres::{self, ServerFacts};
 use crate::server::Server;
 use crate::settings::Room;
@@ -38,7 +39,7 @@ pub struct Draft<'a> {
     /// When the run began that makes it, by the clock and for what passes since.
     pub began: DateTime<Utc>,
     pub started: Instant,
-    pub jobs: usize,
+    pub pace: Pace,
     /// Bytes it will be, as far as can be guessed.
     pub expected: Option<u64>,
     /// What must stay free on the disk.
@@ -70,7 +71,7 @@ pub fn make(
         database: &service.database,
         id: draft.container_id,
         folder: &pending.folder,
-        jobs: draft.jobs,
+        jobs: draft.pace.jobs,
         compression: postgres::compression(draft.facts.version_num),
         lc_monetary: &draft.facts.lc_monetary,
         expected: draft.expected,
@@ -178,7 +179,12 @@ fn describe(service: &Service, server: &Server<'_>, draft: Draft<'_>, compressio
             ctype: text("datctype"),
             extensions,
         },
-        dump: DumpRecord { compression: compression.to_owned(), jobs: draft.jobs, size_bytes: 0, files: 0 },
+        dump: DumpRecord {
+            compression: compression.to_owned(),
+            jobs: draft.pace.jobs,
+            size_bytes: 0,
+            files: 0,
+        },
         contents: Contents { tables: 0, rows: 0, sequences: 0, large_objects: 0 },
         import: draft.import,
         apps: draft.apps,

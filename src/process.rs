@@ -34,6 +34,15 @@ const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Of a line of stderr, what those get who listen.
 const LONGEST_HEARD: usize = 8 * 1024;
 
+/// The lowest priority there is.
+const LAST: i32 = 19;
+
+/// Lets everything else on the machine go before this process and what it starts from now on.
+pub fn step_back() {
+    // That it stays as it was costs some time of others.
+    let _ = rustix::process::nice(LAST);
+}
+
 /// Is told each line of a child's stderr while it comes.
 pub type Listener = Box<dyn FnMut(&str) + Send>;
 

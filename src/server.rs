@@ -11,6 +11,7 @@ use crate::docker::{ContainerInfo, Docker, JobContainer};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::host::Host;
+use crate::pace::Pace;
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, ServerFacts};
 use crate::process::Output;
@@ -31,6 +32,8 @@ pub struct Server<'a> {
     /// For labels and messages.
     service: String,
     password: String,
+    /// Of its sidecars.
+    gentle: bool,
     /// Once it was asked for facts.
     version: OnceLock<PgVersion>,
 }
@@ -58,6 +61,7 @@ impl<'a> Server<'a> {
             container_name: name,
             service: service.name.to_string(),
             password,
+            gentle: false,
             version: OnceLock::new(),
         })
     }
@@ -76,8 +80,14 @@ impl<'a> Server<'a> {
             container_name,
             service: service.name.to_string(),
             password: String::new(),
+            gentle: false,
             version: OnceLock::new(),
         }
+    }
+
+    /// The same, with sidecars that work at that pace.
+    pub fn with_sidecars(self, pace: Pace) -> Self {
+        Server { gentle: pace.gentle, ..self }
     }
 
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
@@ -182,6 +192,7 @@ impl<'a> Server<'a> {
             env: self.env(&job.options),
             shm_size: None,
             writable: false,
+            gentle: self.gentle,
             command: job.command,
         }
     }

@@ -24,12 +24,18 @@ const MAX_TEXT: usize = 2_000;
 const OFF: &str = "off";
 
 /// Everything that can be set; help and docs/commands.md are made from it.
-pub const KEYS: [Key; 24] = [
+pub const KEYS: [Key; 25] = [
     Key::new(
         "jobs",
         Values::Number(1, MAX_JOBS),
         "the processors, at most 4",
         "parallel jobs of pg_dump and pg_restore",
+    ),
+    Key::new(
+        "gentle",
+        Values::OneOf(&["on", "off"]),
+        "off",
+        "back up and prove with one job that gives way to everything else on the machine",
     ),
     Key::new(
         "on-deploy",
@@ -198,6 +204,8 @@ pub struct Notify {
 pub struct Settings {
     /// Parallel jobs of `pg_dump` and `pg_restore`.
     pub jobs: usize,
+    /// Whether backups and drills give way to the service.
+    pub gentle: bool,
     pub on_deploy: OnDeploy,
     pub schedule: Option<Schedule>,
     pub verify_schedule: Option<Schedule>,
@@ -280,6 +288,7 @@ impl Settings {
         };
         Settings {
             jobs: text("jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
+            gentle: text("gentle").is_some(),
             on_deploy: match text("on-deploy") {
                 Some("warn") => OnDeploy::Warn,
                 Some(_) => OnDeploy::Required,

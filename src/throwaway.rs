@@ -11,6 +11,7 @@ use crate::docker::{ContainerGuard, JobContainer};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::host::Host;
+use crate::pace::Pace;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::scratch::Scratch;
 use crate::server::Server;
@@ -36,7 +37,7 @@ pub struct Likeness<'a> {
     pub purpose: &'static str,
     pub image: String,
     pub shared_preload_libraries: &'a str,
-    pub jobs: usize,
+    pub pace: Pace,
     /// How many objects it is going to have.
     pub objects: usize,
 }
@@ -72,10 +73,12 @@ impl<'a> Throwaway<'a> {
             env: Vec::new(),
             shm_size: Some(SHM_SIZE),
             writable: true,
+            gentle: likeness.pace.gentle,
             command,
         })?;
         let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;
-        let server = Server::throwaway(host.docker, info, container.name(), service);
+        let server =
+            Server::throwaway(host.docker, info, container.name(), service).with_sidecars(likeness.pace);
         let facts = await_facts(host, &server)?;
         Ok(Throwaway { server, facts, _container: container })
     }
@@ -99,7 +102,7 @@ fn settings(likeness: &Likeness<'_>) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let connections = 2 * likeness.jobs + 20;
+    let connections = 2 * likeness.pace.jobs + 20;
     settings.push(format!("max_connections={connections}"));
     // pg_dump locks every table at once; there is room for this number times the connections.
     settings.push(format!("max_locks_per_transaction={}", 64 + 2 * likeness.objects / connections));

@@ -18,6 +18,8 @@ use crate::host::Host;
 use crate::layout;
 use crate::lock::BackupLock;
 use crate::manifest::{self, Level, Verified, read_manifest_bytes};
+use crate::pace::Pace;
+use crate::process;
 use crate::restore;
 use crate::toc::Toc;
 use crate::units::plural;
@@ -104,10 +106,10 @@ pub fn verify(
     service: &Service,
     backup: &Backup,
     level: Level,
-    jobs: usize,
+    pace: Pace,
 ) -> Result<VerifyReport> {
     let run = Run { backup: Some(&backup.id), ..Run::of("verify", Instant::now()) };
-    let ended = look(host, service, backup, level, jobs);
+    let ended = look(host, service, backup, level, pace);
     let problem = ended.as_ref().ok().and_then(|report| report.problems.first()).map(ToString::to_string);
     aftermath::follow(host, service, Run { problem: problem.as_deref(), ..run }, &ended);
     ended
@@ -118,9 +120,12 @@ fn look(
     service: &Service,
     backup: &Backup,
     level: Level,
-    jobs: usize,
+    pace: Pace,
 ) -> Result<VerifyReport> {
     let started = Instant::now();
+    if pace.gentle {
+        process::step_back();
+    }
     let _reading: BackupLock = restore::keep(backup)?;
     let name = backup.id.to_string();
     let mut report = VerifyReport::new(&name);
@@ -132,7 +137,7 @@ fn look(
         if let Some((toc, expected)) = check_archive(backup, &digests, &mut report) {
             if level == Level::Drill && report.is_good() {
                 report.level = Level::Drill;
-                drill::drill(host, service, backup, (&toc, &expected), jobs, &mut report)?;
+                drill::drill(host, service, backup, (&toc, &expected), pace, &mut report)?;
             }
         }
     }

@@ -18,6 +18,9 @@ pub struct CreateArgs {
     /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_name = "n", value_parser = jobs)]
     pub jobs: Option<usize>,
+    /// Give way to the service: one job, low weight of CPU and disk
+    #[arg(long)]
+    pub gentle: bool,
     /// How to print the result
     #[arg(long, default_value = "stdout")]
     pub format: Format,
@@ -75,6 +78,9 @@ pub struct VerifyArgs {
     /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_name = "n", value_parser = jobs)]
     pub jobs: Option<usize>,
+    /// Give way to the service: one job, low weight of CPU and disk
+    #[arg(long)]
+    pub gentle: bool,
     /// How to print the result
     #[arg(long, default_value = "stdout")]
     pub format: Format,

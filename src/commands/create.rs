@@ -31,6 +31,7 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
         pool: if args.scheduled { Pool::Scheduled } else { Pool::Manual },
         note: args.note,
         jobs: args.jobs,
+        gentle: args.gentle,
         coming: None,
         patience: if args.scheduled { SCHEDULED_PATIENCE } else { Duration::ZERO },
     };

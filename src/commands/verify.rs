@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::leftovers;
 use crate::manifest::Level;
 use crate::overdue;
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::ui::table::{self, Align};
 use crate::units;
@@ -62,14 +63,14 @@ pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
     ended
 }
 
-/// What is to be verified, and with how many jobs.
-fn prepare(host: &Host<'_>, service: &Service, args: &VerifyArgs) -> Result<(Vec<Entry>, usize)> {
+/// What is to be verified, and at what pace.
+fn prepare(host: &Host<'_>, service: &Service, args: &VerifyArgs) -> Result<(Vec<Entry>, Pace)> {
     // The other levels read files only: they work when docker does not.
     if args.level() == Level::Drill {
         leftovers::clear_drills(host, service)?;
     }
-    let jobs = args.jobs.map_or_else(|| host.settings(service).map(|settings| settings.jobs), Ok)?;
-    Ok((chosen(service, args)?, jobs))
+    let pace = Pace::of(&host.settings(service)?, args.jobs, args.gentle);
+    Ok((chosen(service, args)?, pace))
 }
 
 fn verify_chosen(app: &App<'_>, args: &VerifyArgs, service: &Service) -> Result<()> {
@@ -81,10 +82,10 @@ fn verify_chosen(app: &App<'_>, args: &VerifyArgs, service: &Service) -> Result<
     if prepared.is_err() && args.scheduled {
         aftermath::follow(&host, service, Run::of("verify", started), &prepared);
     }
-    let (chosen, jobs) = prepared?;
+    let (chosen, pace) = prepared?;
     for entry in chosen {
         let report = match &entry {
-            Entry::Whole(backup) => verify(&host, service, backup, args.level(), jobs),
+            Entry::Whole(backup) => verify(&host, service, backup, args.level(), pace),
             Entry::Broken { name, why } => {
                 let report = Ok(VerifyReport::broken(name, why));
                 let run = Run { problem: Some(why), ..Run::of("verify", started) };

@@ -29,6 +29,7 @@ pub fn write(host: &Host<'_>, service: &Service, backup: &Backup, out: &mut dyn 
         env: Vec::new(),
         shm_size: None,
         writable: false,
+        gentle: false,
         command: postgres::print_command("/backup/dump"),
     };
     let output = host.docker.start_printing_job(&job)?.hand_on(|piece| Ok(out.write_all(piece)?))?;

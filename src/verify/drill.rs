@@ -13,6 +13,7 @@ use crate::files;
 use crate::fingerprint::{Fingerprint, TableSum};
 use crate::host::Host;
 use crate::likeness;
+use crate::pace::Pace;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::restore::{self, RestoreJob};
 use crate::schema;
@@ -28,7 +29,7 @@ pub fn drill(
     service: &Service,
     backup: &Backup,
     (toc, expected): (&Toc, &Fingerprint),
-    jobs: usize,
+    pace: Pace,
     report: &mut VerifyReport,
 ) -> Result<()> {
     let scratch = Scratch::begin(host, service, &backup.id)?;
@@ -38,12 +39,13 @@ pub fn drill(
         purpose: "drill",
         image: image(host, backup)?,
         shared_preload_libraries: &backup.manifest.server.shared_preload_libraries,
-        jobs,
+        pace,
         objects: toc.entries.len(),
     };
     let Throwaway { server, facts, .. } = &Throwaway::start(host, service, &scratch, likeness)?;
     host.progress.step("Restoring into it");
-    let problems = restore_into(host, server, facts, backup, &scratch, restore::possible_jobs(toc, jobs))?;
+    let problems =
+        restore_into(host, server, facts, backup, &scratch, restore::possible_jobs(toc, pace.jobs))?;
     let failed = !problems.is_empty();
     report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), problems);
     if failed {
@@ -57,7 +59,7 @@ pub fn drill(
             database: &backup.manifest.database.name,
             id: &scratch.name,
             folder: &scratch.folder,
-            jobs,
+            jobs: pace.jobs,
             compression: postgres::fast_compression(facts.version_num),
             lc_monetary: &backup.manifest.server.lc_monetary,
             expected: None,

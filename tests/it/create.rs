@@ -47,6 +47,29 @@ fn no_secret_is_in_a_manifest_or_in_the_trace() {
     assert!(!manifest.contains(password));
 }
 
+/// What docker and the tools were told, of a run with `--trace`.
+fn told(args: &[&str]) -> String {
+    dokku(&[&["--trace"], args].concat()).ok().stderr
+}
+
+#[test]
+fn a_gentle_run_has_one_job_and_low_weights_by_flag_and_by_setting() {
+    let service = Service::new("gentle");
+    service.pgbackup("set", &["jobs", "2"]).ok();
+    let (create, verify) = (["pgbackup:create", &service.name], ["pgbackup:verify", &service.name]);
+    let usual = told(&create);
+    assert!(usual.contains("--jobs 2") && !usual.contains("--cpu-shares"), "{usual}");
+    let asked = told(&[&create[..], &["--gentle"]].concat());
+    assert!(asked.contains("--jobs 1") && asked.contains("--cpu-shares 64"), "{asked}");
+    service.pgbackup("set", &["gentle", "on"]).ok();
+    assert!(told(&create).contains("--cpu-shares 64"));
+    let drill = told(&verify);
+    // The throwaway server, and what restores into it and dumps it.
+    assert_eq!(drill.matches("--cpu-shares 64").count(), 3, "{drill}");
+    let many = told(&[&create[..], &["--jobs", "3"]].concat());
+    assert!(many.contains("--jobs 3") && many.contains("--cpu-shares 64"), "{many}");
+}
+
 #[test]
 fn what_cannot_be_backed_up_says_why_and_what_to_type() {
     dokku(&["pgbackup:create", "no-such-db"]).fails(5, "Postgres service no-such-db does not exist");
