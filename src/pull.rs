@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 
 use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
@@ -186,12 +187,13 @@ fn unpack(
     into: &Path,
 ) -> Result<BTreeSet<String>> {
     let limits = Limits { bytes: index.stored_bytes(), files: MAX_FILES };
+    let identities = identities.filter(|_| index.encrypted);
     // One part is fetched while the one before is unpacked.
-    let (parts, queue) = sync_channel::<Result<Vec<u8>>>(0);
+    let (parts, queue) = sync_channel::<Result<Fetched>>(0);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for part in &index.parts {
-                let fetched = fetch_part(remote, index, part, identities);
+                let fetched = fetch_part(remote, index, part);
                 let failed = fetched.is_err();
                 if parts.send(fetched).is_err() || failed {
                     break;
@@ -199,7 +201,7 @@ fn unpack(
             }
         });
         let mut stream =
-            Joined { host, queue, current: Cursor::default(), done: 0, total: limits.bytes, failure: None };
+            Joined { host, queue, identities, current: None, done: 0, total: limits.bytes, failure: None };
         let unpacked = tarball::unpack(&mut stream, into, limits);
         // What went wrong with a part says more than what that did to the archive.
         match stream.failure.take() {
@@ -209,65 +211,90 @@ fn unpack(
     })
 }
 
-fn fetch_part(
-    remote: &Remote,
-    index: &Index,
-    part: &Part,
-    identities: Option<&Identities>,
-) -> Result<Vec<u8>> {
-    let key = format!("{}/{}", offsite::folder(&index.service, &index.id), part.name);
-    let wrong = |what: &str| {
-        Failure::refused(format!("{key} at {} {what}", remote.shown))
-            .hint(format!("choose another backup: dokku pgbackup:list {} --remote", index.service))
-    };
-    let bytes = remote.get(&key, MAX_PART)?.ok_or_else(|| wrong("is gone"))?;
-    if bytes.len() as u64 != part.size || sha256_hex(&bytes) != part.sha256 {
-        return Err(wrong("is not what was sent: its content changed").into());
-    }
-    let Some(identities) = identities.filter(|_| index.encrypted) else { return Ok(bytes.to_vec()) };
-    let mut plain = Vec::with_capacity(bytes.len());
-    identities
-        .decrypt(&bytes[..])?
-        .read_to_end(&mut plain)
-        .map_err(|error| wrong(&format!("cannot be decrypted: {error}")))?;
-    Ok(plain)
+/// A part as it was sent.
+struct Fetched {
+    bytes: Bytes,
+    /// What is said of it when it cannot be decrypted, and what to do then.
+    name: String,
+    hint: String,
 }
 
-/// The parts as one stream.
+impl Fetched {
+    fn wrong(&self, what: &str) -> Failure {
+        Failure::refused(format!("{} {what}", self.name)).hint(&self.hint)
+    }
+}
+
+fn fetch_part(remote: &Remote, index: &Index, part: &Part) -> Result<Fetched> {
+    let key = format!("{}/{}", offsite::folder(&index.service, &index.id), part.name);
+    let bytes = remote.get(&key, MAX_PART)?;
+    let fetched = Fetched {
+        bytes: bytes.clone().unwrap_or_default(),
+        name: format!("{key} at {}", remote.shown),
+        hint: format!("choose another backup: dokku pgbackup:list {} --remote", index.service),
+    };
+    if bytes.is_none() {
+        return Err(fetched.wrong("is gone").into());
+    }
+    if fetched.bytes.len() as u64 != part.size || sha256_hex(&fetched.bytes) != part.sha256 {
+        return Err(fetched.wrong("is not what was sent: its content changed").into());
+    }
+    Ok(fetched)
+}
+
+/// The parts as one stream, decrypted while they are read: a second copy of each would only take memory.
 struct Joined<'a, 'b> {
     host: &'a Host<'b>,
-    queue: Receiver<Result<Vec<u8>>>,
-    current: Cursor<Vec<u8>>,
+    queue: Receiver<Result<Fetched>>,
+    /// For parts that are encrypted.
+    identities: Option<&'a Identities>,
+    current: Option<(Fetched, Box<dyn Read + 'a>)>,
+    /// Bytes of the parts begun, as they are stored.
     done: u64,
     total: u64,
     failure: Option<anyhow::Error>,
 }
 
-impl Read for Joined<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Joined<'_, '_> {
+    /// Begins the next part; false when there is none.
+    fn begin_next(&mut self) -> Result<bool> {
+        self.host.check()?;
+        let Ok(next) = self.queue.recv() else { return Ok(false) };
+        let part = next?;
+        self.done += part.bytes.len() as u64;
+        self.host.progress.bytes(self.done.min(self.total), Some(self.total));
+        let stored = Cursor::new(part.bytes.clone());
+        let plain: Box<dyn Read> = match self.identities {
+            None => Box::new(stored),
+            Some(identities) => Box::new(identities.decrypt(stored)?),
+        };
+        self.current = Some((part, plain));
+        Ok(true)
+    }
+
+    fn read_on(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
-            let count = self.current.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
+            if let Some((part, plain)) = &mut self.current {
+                let count = plain
+                    .read(buffer)
+                    .map_err(|error| part.wrong(&format!("cannot be decrypted: {error}")))?;
+                if count > 0 || buffer.is_empty() {
+                    return Ok(count);
+                }
+                self.current = None;
             }
-            let next = match self.host.check() {
-                Err(error) => Err(error),
-                Ok(()) => match self.queue.recv() {
-                    Err(_) => return Ok(0),
-                    Ok(next) => next,
-                },
-            };
-            match next {
-                Ok(part) => {
-                    self.done += part.len() as u64;
-                    self.host.progress.bytes(self.done.min(self.total), Some(self.total));
-                    self.current = Cursor::new(part);
-                }
-                Err(error) => {
-                    self.failure = Some(error);
-                    return Err(io::Error::other("a part could not be had"));
-                }
+            if !self.begin_next()? {
+                return Ok(0);
             }
         }
+    }
+}
+
+impl Read for Joined<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_on(buffer).map_err(|error| {
+            self.failure = Some(error);
+            io::Error::other("a part could not be had")
+        })
     }
 }

@@ -86,6 +86,7 @@ impl<'a> Server<'a> {
     }
 
     /// The same, with sidecars that work at that pace.
+    #[must_use]
     pub fn with_sidecars(self, pace: Pace) -> Self {
         Server { gentle: pace.gentle, ..self }
     }

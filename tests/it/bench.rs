@@ -132,7 +132,9 @@ fn install_plugin(root: &Path) {
         .arg(&plugin)
         .status();
     assert!(entrypoints.unwrap().success());
-    fs::copy(env!("CARGO_BIN_EXE_pgbackup"), plugin.join("bin/pgbackup")).unwrap();
+    // A bench measures the program that a user gets.
+    let program = std::env::var_os("PGBACKUP_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_pgbackup").into());
+    fs::copy(program, plugin.join("bin/pgbackup")).unwrap();
     let owned = Command::new("chown").args(["-R", "dokku:dokku"]).arg(&plugin).status();
     assert!(owned.unwrap().success());
     let enabled = root.join("plugins/enabled/pgbackup");

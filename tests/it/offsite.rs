@@ -302,20 +302,6 @@ fn an_interrupted_push_goes_on_where_it_stopped() {
     with_input(ssh_command(&line), &line, &secret).ok();
 }
 
-/// The most memory that a run took, bytes.
-fn peak_memory(mut run: Started) -> u64 {
-    let mut peak = 0;
-    while let Some(pid) = run.process() {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    run.end().ok();
-    peak
-}
-
 #[test]
 fn a_push_and_a_pull_take_little_memory() {
     const MOST: u64 = 64_000_000;
@@ -326,13 +312,13 @@ fn a_push_and_a_pull_take_little_memory() {
     service.pgbackup("set", &["age-recipient", &public]).ok();
     fill_with_noise(&service, megabytes);
     let id = service.create();
-    let pushed = peak_memory(Started::pgbackup(&service, "push", &[]));
+    let pushed = Started::pgbackup(&service, "push", &[]).peak_memory();
     dokku(&["--force", "pgbackup:delete", &service.name, &id]).ok();
     // Where user dokku can read it.
     let key = service.root().join("key.txt");
     fs::write(&key, secret).unwrap();
     fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let pulled = peak_memory(Started::pgbackup(&service, "pull", &["--identity", key.to_str().unwrap()]));
+    let pulled = Started::pgbackup(&service, "pull", &["--identity", key.to_str().unwrap()]).peak_memory();
     eprintln!(
         "{megabytes} MB of noise: push {} MB, pull {} MB of memory",
         pushed / 1_000_000,

@@ -34,6 +34,21 @@ pub struct Started {
 }
 
 impl Started {
+    /// The most memory that pgbackup itself took, bytes, once it has ended well.
+    pub fn peak_memory(mut self) -> u64 {
+        let mut peak = 0;
+        while let Some(pid) = self.process() {
+            let status =
+                fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.end().ok();
+        peak
+    }
+
     /// `dokku pgbackup:<command> <service> <args>`.
     pub fn pgbackup(service: &Service, command: &str, args: &[&str]) -> Self {
         let command = format!("pgbackup:{command}");
