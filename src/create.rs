@@ -103,6 +103,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         began,
         started,
         pace,
+        lock_timeout: Some(settings.lock_timeout),
         expected,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),

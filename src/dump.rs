@@ -10,9 +10,10 @@ use crate::error::Failure;
 use crate::files::{self, Space};
 use crate::host::Host;
 use crate::layout;
+use crate::lock_wait::LockWatch;
 use crate::manifest::read_toc;
 use crate::postgres;
-use crate::server::{Server, Sidecar};
+use crate::server::{Server, Sidecar, session_name};
 use crate::settings::Room;
 use crate::toc::Toc;
 use crate::units;
@@ -40,6 +41,8 @@ pub struct DumpJob<'a> {
     /// Remove each file once it is digested.
     pub throw_away: bool,
     pub extent: Extent<'a>,
+    /// How long to wait for what somebody else has locked; `None` where nobody else is.
+    pub lock_timeout: Option<Duration>,
 }
 
 /// How much of a database to dump.
@@ -91,11 +94,16 @@ pub fn dump_leaving(
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
     let running = host.docker.start_job(&container)?;
     let mut looked = Instant::now();
+    let session = session_name(job.id, "dump");
+    let mut locks = job.lock_timeout.map(|limit| LockWatch::start(server, job.database, session, limit));
     let output = running.wait(|| {
         for name in watch.completed()? {
             digester.submit(format!("{}/{name}", layout::DUMP));
         }
         host.progress.bytes(digester.done_bytes(), job.expected);
+        if let Some(locks) = &mut locks {
+            locks.look(digester.done_bytes(), host.progress)?;
+        }
         if looked.elapsed() > LOOK_EVERY {
             looked = Instant::now();
             stop_before_the_disk_is_full(job.folder, min_free)?;
@@ -141,7 +149,8 @@ fn stays_free(space: Space, min_free: Room) -> u64 {
 }
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
-    let mut command = postgres::dump_command(job.database, job.jobs, job.compression, INSIDE);
+    let lock_timeout = job.lock_timeout.unwrap_or_default();
+    let mut command = postgres::dump_command(job.database, job.jobs, job.compression, lock_timeout, INSIDE);
     match job.extent {
         Extent::Whole => {}
         Extent::Schema(schema) => command.push(format!("--schema={}", postgres::identifier(schema))),

@@ -133,6 +133,7 @@ fn carry_out(
         began: host.time_of(started),
         started,
         pace,
+        lock_timeout: None,
         expected: None,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),

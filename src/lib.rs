@@ -28,6 +28,7 @@ pub mod host;
 pub mod import;
 pub mod leftovers;
 pub mod likeness;
+pub mod lock_wait;
 pub mod manifest;
 pub mod metrics;
 pub mod migrations;

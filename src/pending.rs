@@ -1,7 +1,7 @@
 //! A backup in the making: dumped, fingerprinted, written down, sealed, and published by one rename.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -40,6 +40,8 @@ pub struct Draft<'a> {
     pub began: DateTime<Utc>,
     pub started: Instant,
     pub pace: Pace,
+    /// How long to wait for what somebody else has locked; `None` where nobody else is.
+    pub lock_timeout: Option<Duration>,
     /// Bytes it will be, as far as can be guessed.
     pub expected: Option<u64>,
     /// What must stay free on the disk.
@@ -77,6 +79,7 @@ pub fn make(
         expected: draft.expected,
         throw_away: false,
         extent: Extent::Whole,
+        lock_timeout: draft.lock_timeout,
     };
     let (dumped, roles) = dump_all(host, server, &job, draft.min_free)?;
     host.progress.done();

@@ -1,5 +1,7 @@
 //! What is said to Postgres and its tools: command lines, SQL, and reading their answers. Pure: nothing is run here.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -80,16 +82,23 @@ fn connection() -> Vec<String> {
     words(&["--host", "localhost", "--username", SUPERUSER, "--no-password"])
 }
 
-/// Milliseconds that a dump waits for a table that somebody has locked.
-const LOCK_TIMEOUT: &str = "120000";
+/// What `pg_dump` waits longer for a locked table than whoever watches it: it cannot say on whom it waited.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// `pg_dump` of one database into the folder `target` (which may exist, empty).
-pub fn dump_command(database: &str, jobs: usize, compression: &str, target: &str) -> Vec<String> {
+pub fn dump_command(
+    database: &str,
+    jobs: usize,
+    compression: &str,
+    lock_timeout: Duration,
+    target: &str,
+) -> Vec<String> {
+    let lock_timeout = (lock_timeout + GRACE).as_millis().to_string();
     let mut command = words(&["pg_dump"]);
     command.extend(connection());
     command.extend(words(&["--format", "directory", "--jobs", &jobs.to_string()]));
     // We make the files durable ourselves, once.
-    command.extend(words(&["--lock-wait-timeout", LOCK_TIMEOUT]));
+    command.extend(words(&["--lock-wait-timeout", &lock_timeout]));
     command.extend(words(&["--no-sync", "--compress", &compression_argument(compression), "--file", target]));
     command.extend([format!("--dbname={}", connection_string(database))]);
     command
@@ -256,6 +265,22 @@ select json_build_object(
       'role', case when setrole <> 0 then pg_get_userbyid(setrole) end, 'settings', setconfig))
     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = current_database()));
 ";
+
+/// What the sessions of that `application_name` have waited for longest, on whom, and for how long; null when for nothing.
+/// Asked in the database itself.
+pub fn lock_wait_of(session: &str) -> String {
+    let session = literal(session);
+    format!(
+        "select coalesce((select json_build_object(
+  'relation', (select relation::regclass::text from pg_locks l where l.pid = a.pid and not granted limit 1),
+  'holder', (select format('process %s (role %s%s)', h.pid, h.usename, ', ' || nullif(h.application_name, ''))
+    from pg_stat_activity h where h.pid = any(pg_blocking_pids(a.pid)) order by h.xact_start limit 1),
+  'seconds', extract(epoch from clock_timestamp() - query_start))
+from pg_stat_activity a where application_name = {session} and wait_event_type = 'Lock'
+order by query_start limit 1), 'null');
+"
+    )
+}
 
 /// Every table of the database but the system's, with its columns.
 pub const TABLES_WITH_COLUMNS: &str = "\

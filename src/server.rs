@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -20,6 +21,8 @@ use crate::process::Output;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds until a connection attempt is given up.
 const CONNECT_TIMEOUT: &str = "20";
+/// What our sessions are called in `pg_stat_activity`.
+const APPLICATION: &str = "pgbackup";
 /// Below this, parallel index builds run out of `/dev/shm`.
 const ENOUGH_SHM: u64 = 256 * 1024 * 1024;
 
@@ -98,7 +101,7 @@ impl<'a> Server<'a> {
             ("PGPASSWORD", self.password.clone()),
             ("PGSSLMODE", "allow".to_owned()),
             ("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT.to_owned()),
-            ("PGAPPNAME", "pgbackup".to_owned()),
+            ("PGAPPNAME", APPLICATION.to_owned()),
             ("PGTZ", "UTC".to_owned()),
             ("PGOPTIONS", options.to_owned()),
             ("PGCLIENTENCODING", "UTF8".to_owned()),
@@ -124,6 +127,21 @@ impl<'a> Server<'a> {
     /// The same for cleaning up: not stopped by an interrupt.
     pub fn execute_always(&self, database: &str, script: &str) -> Result<Vec<u8>> {
         self.checked("psql", self.exec(&postgres::psql_command(database), script, true)?)
+    }
+
+    /// Asks a question in a thread of its own, for those who cannot wait for the answer.
+    pub fn ask_aside(&self, database: &str, question: String) -> JoinHandle<Result<Output>> {
+        let (docker, container) = (self.docker.clone(), self.container_name.clone());
+        let (env, command) = (self.env(&self.session_options("", &[])), postgres::psql_command(database));
+        std::thread::spawn(move || {
+            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            docker.exec(&container, &env, &command, question.as_bytes())
+        })
+    }
+
+    /// The name of its service, for messages.
+    pub fn service(&self) -> &str {
+        &self.service
     }
 
     /// Tries again for a while what only a server that is being restarted can make fail: for cleaning up.
@@ -182,6 +200,9 @@ impl<'a> Server<'a> {
 
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
+        let mut env = self.env(&job.options);
+        env.retain(|(name, _)| *name != "PGAPPNAME");
+        env.push(("PGAPPNAME", session_name(job.backup, job.purpose)));
         JobContainer {
             name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
             service: self.service.clone(),
@@ -190,7 +211,7 @@ impl<'a> Server<'a> {
             network: format!("container:{}", self.container_name),
             user: own_identity(),
             mounts: vec![(host_folder.to_owned(), "/backup", job.read_only)],
-            env: self.env(&job.options),
+            env,
             shm_size: None,
             writable: false,
             gentle: self.gentle,
@@ -218,6 +239,11 @@ impl<'a> Server<'a> {
         }
         options
     }
+}
+
+/// The `application_name` of a sidecar's sessions. Postgres cuts names at 63 bytes.
+pub fn session_name(backup: &str, purpose: &str) -> String {
+    format!("{APPLICATION} {purpose} {backup}").chars().take(63).collect()
 }
 
 /// `uid:gid` of this process: a container of ours reads and writes backups as their owner.

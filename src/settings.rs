@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use toml::{Spanned, Value};
@@ -20,11 +21,12 @@ const MAX_SIZE: u64 = 1024 * 1024;
 const DEFAULT_MAX_JOBS: usize = 4;
 const MAX_JOBS: i64 = 64;
 const MAX_KEPT: i64 = 10_000;
+const MAX_SECONDS: i64 = 24 * 3600;
 const MAX_TEXT: usize = 2_000;
 const OFF: &str = "off";
 
 /// Everything that can be set; help and docs/commands.md are made from it.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     Key::new(
         "jobs",
         Values::Number(1, MAX_JOBS),
@@ -62,6 +64,12 @@ pub const KEYS: [Key; 25] = [
         "what all backups of a service may take on the disk, as in 20 GB",
     ),
     Key::new("min-free", Values::Room, "10%", "what must stay free on the disk, as in 10% or 5 GB"),
+    Key::new(
+        "lock-timeout",
+        Values::Number(1, MAX_SECONDS),
+        "120",
+        "seconds to wait for a table that somebody else has locked",
+    ),
     Key::new(
         "final-backup",
         Values::OneOf(&["on", "required", "off"]),
@@ -213,6 +221,8 @@ pub struct Settings {
     /// Bytes.
     pub max_size: Option<u64>,
     pub min_free: Room,
+    /// How long to wait for a table that somebody else has locked.
+    pub lock_timeout: Duration,
     pub final_backup: FinalBackup,
     pub notify: Notify,
     pub push_on_create: bool,
@@ -302,6 +312,7 @@ impl Settings {
             remote_policies: policies("remote-"),
             max_size: text("max-size").and_then(units::parse_bytes),
             min_free: text("min-free").and_then(room).unwrap_or(Room::Bytes(0)),
+            lock_timeout: Duration::from_secs(number("lock-timeout").into()),
             final_backup: match text("final-backup") {
                 Some("required") => FinalBackup::Required,
                 Some(_) => FinalBackup::On,

@@ -85,16 +85,18 @@ impl Side {
         leftovers::clear_drills(host, service)?;
         let id = base.backup.as_ref().context("a live database is compared with a backup")?.id.clone();
         let scratch = Scratch::begin(host, service, &id)?;
+        let settings = host.settings(service)?;
         let job = DumpJob {
             database: &service.database,
             id: &scratch.name,
             folder: &scratch.folder,
-            jobs: host.settings(service)?.jobs,
+            jobs: settings.jobs,
             compression: postgres::fast_compression(facts.version_num),
             lc_monetary: &facts.lc_monetary,
             expected: None,
             throw_away: true,
             extent: if fast { Extent::Definitions } else { Extent::Whole },
+            lock_timeout: Some(settings.lock_timeout),
         };
         let dumped = dump(host, &server, &job)?;
         host.progress.done();

@@ -287,6 +287,7 @@ fn move_schema(
         expected: None,
         throw_away: false,
         extent: Extent::Schema(&plan.schema),
+        lock_timeout: None,
     };
     dump(host, server, &job)?;
     let command =

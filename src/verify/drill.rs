@@ -65,6 +65,7 @@ pub fn drill(
             expected: None,
             throw_away: true,
             extent: Extent::Whole,
+            lock_timeout: None,
         },
     )?;
     let mut found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
