@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::files::{self, Space};
 use crate::host::Host;
 use crate::layout;
@@ -74,6 +74,24 @@ pub fn dump_leaving(
     job: &DumpJob<'_>,
     min_free: Room,
 ) -> Result<Dumped> {
+    match attempt(host, server, job, min_free) {
+        Err(error) if job.jobs > 1 && is_locked_out(&error) => {
+            host.check()?;
+            host.progress.note("somebody changes a table that is being dumped; once more with one job");
+            files::remove_tree(&job.folder.join(layout::DUMP))?;
+            attempt(host, server, &DumpJob { jobs: 1, ..*job }, min_free)
+        }
+        ended => ended,
+    }
+}
+
+/// Each parallel job locks its table anew, and does not wait behind somebody who waits for the first lock's end. A single
+/// one has it all along.
+fn is_locked_out(error: &anyhow::Error) -> bool {
+    error::failure_in(error).is_some_and(|failure| failure.message.contains(postgres::LOCKED_OUT))
+}
+
+fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Room) -> Result<Dumped> {
     let target = job.folder.join(layout::DUMP);
     files::create_private_folder(&target)?;
     let mut watch = FolderWatch::start(&target)?;

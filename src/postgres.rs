@@ -304,6 +304,8 @@ pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Re
         .map_err(|error| anyhow::anyhow!("psql's answer cannot be read: {error}"))
 }
 
+/// What `pg_dump` says when a job of it cannot have a lock that another job has.
+pub const LOCKED_OUT: &str = "could not obtain lock on relation";
 /// What the server says when sessions wait for each other in a circle.
 pub const DEADLOCK: &str = "deadlock detected";
 
