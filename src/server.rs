@@ -200,6 +200,7 @@ impl<'a> Server<'a> {
 
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
+        let command = if job.read_only { job.command } else { writing_for_us_alone(job.command) };
         let mut env = self.env(&job.options);
         env.retain(|(name, _)| *name != "PGAPPNAME");
         env.push(("PGAPPNAME", session_name(job.backup, job.purpose)));
@@ -215,7 +216,7 @@ impl<'a> Server<'a> {
             shm_size: None,
             writable: false,
             gentle: self.gentle,
-            command: job.command,
+            command,
         }
     }
 
@@ -239,6 +240,12 @@ impl<'a> Server<'a> {
         }
         options
     }
+}
+
+/// The same command, whose files are readable by nobody else from the moment on that they are there.
+fn writing_for_us_alone(command: Vec<String>) -> Vec<String> {
+    let shell = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned);
+    shell.into_iter().chain(command).collect()
 }
 
 /// The `application_name` of a sidecar's sessions. Postgres cuts names at 63 bytes.
