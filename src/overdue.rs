@@ -4,13 +4,19 @@
 use crate::dokku::Service;
 use crate::host::Host;
 use crate::notify::{self, Happening, Message};
+use crate::service_name::ServiceName;
 use crate::status::Status;
 use crate::units;
 
+/// Whoever may not use a service is not told of it: not only cron can start such a run.
 pub fn tell(host: &Host<'_>) {
+    let shown: Vec<ServiceName> =
+        host.dokku.services().unwrap_or_default().into_iter().map(|service| service.name).collect();
     for service in host.dokku.all_services().unwrap_or_default() {
         let Some(what) = trouble(host, &service) else { continue };
-        host.progress.warn(&format!("{}: {what}", service.name));
+        if shown.contains(&service.name) {
+            host.progress.warn(&format!("{}: {what}", service.name));
+        }
         let Some(settings) = host.settings_for_sure(&service) else { continue };
         let message = Message {
             event: Happening::Overdue,
