@@ -209,8 +209,17 @@ fn complete(index: Index, service: &ServiceName, id: &BackupId, objects: &[Objec
 
 /// The backup at the remote that `wanted` names: an id, an unambiguous beginning of one, or `None` for the newest whole one.
 pub fn find(remote: &Remote, service: &ServiceName, wanted: Option<&str>) -> Result<Offsite> {
+    choose(remote, list(remote, Some(service))?, service, wanted)
+}
+
+/// The one that is meant of `all` that the remote has of the service.
+pub fn choose(
+    remote: &Remote,
+    all: Vec<Offsite>,
+    service: &ServiceName,
+    wanted: Option<&str>,
+) -> Result<Offsite> {
     let hint = format!("see the ones there are with: dokku pgbackup:list {service} --remote");
-    let all = list(remote, Some(service))?;
     let Some(wanted) = wanted else {
         return all.into_iter().find(|offsite| offsite.state.is_ok()).ok_or_else(|| {
             Failure::not_found(format!("{} has no whole backup of {service}", remote.shown)).hint(hint).into()

@@ -52,6 +52,7 @@ fn delete_there(app: &App<'_>, name: &ServiceName, wanted: &[String]) -> Result<
     let here = remote::local(app, name)?;
     let interrupt = app.docker.interrupt().clone();
     let remote = offsite::open(&app.dokku, here.as_ref(), Patience::Work, interrupt)?;
+    remote::refuse_unseen(app, &remote, name, wanted.first().map(String::as_str))?;
     let found: Vec<Offsite> =
         wanted.iter().map(|id| offsite::find(&remote, name, Some(id))).collect::<Result<_>>()?;
     let what = units::plural(found.len() as u64, "backup");

@@ -253,13 +253,23 @@ impl<'a> OffsiteView<'a> {
     }
 }
 
-/// The folder of a service that need not exist here, for somebody who may use one of that name.
+/// The folder of a service that need not exist here. One that the user may not use is not here, nor at the remote:
+/// [`refuse_unseen`].
 pub fn local(app: &App<'_>, name: &ServiceName) -> Result<Option<ServiceLayout>> {
     let here = Some(app.dokku.layout().service(name)).filter(|layout| layout.root().is_dir());
-    if here.is_some() || app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty() {
-        app.dokku.service(name)?;
+    Ok(if is_seen(app, name)? { here } else { None })
+}
+
+fn is_seen(app: &App<'_>, name: &ServiceName) -> Result<bool> {
+    Ok(!app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty())
+}
+
+/// Says of a service that the user may not use what is said of one that has nothing there.
+pub fn refuse_unseen(app: &App<'_>, remote: &Remote, name: &ServiceName, wanted: Option<&str>) -> Result<()> {
+    if is_seen(app, name)? {
+        return Ok(());
     }
-    Ok(here)
+    offsite::choose(remote, Vec::new(), name, wanted).map(drop)
 }
 
 /// What is at the remote: of one service, which need not exist here, or of all.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
-use super::remote::identities;
+use super::remote::{identities, refuse_unseen};
 use crate::aftermath::{self, Run};
 use crate::cli::{Format, RestoreArgs};
 use crate::deployed::AppRecord;
@@ -98,9 +98,6 @@ pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
 /// The backup lies beside the service for as long as this takes.
 fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<()> {
     let target = app.dokku.service(&args.service)?;
-    if app.dokku.allowed_services(std::slice::from_ref(name))?.is_empty() {
-        app.dokku.service(name)?;
-    }
     if args.identity.as_deref() == Some("-") && !app.ui.is_forced() && !args.dry_run {
         return Err(Failure::usage(
             "the key comes in on standard input, so nobody can be asked for confirmation",
@@ -111,6 +108,7 @@ fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<
     let identities = identities(args.identity.as_deref(), app.docker.interrupt())?;
     let interrupt = app.docker.interrupt().clone();
     let remote = offsite::open(&app.dokku, Some(&target.layout), Patience::Work, interrupt)?;
+    refuse_unseen(app, &remote, name, args.backup.as_deref())?;
     let (_, index) = offsite::find_whole(&remote, name, args.backup.as_deref())?;
     let visitor = pull::visit(&app.host(), &target, &remote, &index, identities.as_ref())?;
     let named = RestoreArgs { backup: Some(index.id.to_string()), ..args.clone() };
