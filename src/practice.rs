@@ -108,7 +108,11 @@ pub fn plan(host: &Host<'_>, backup: Backup, options: &PracticeOptions) -> Resul
 }
 
 fn source_app(host: &Host<'_>, backup: &Backup, wanted: Option<&str>) -> Result<AppRecord> {
-    let apps = &backup.manifest.apps;
+    // An app that the user may not see is none that the backup knows.
+    let all: Vec<String> = backup.manifest.apps.iter().map(|app| app.name.clone()).collect();
+    let visible = host.dokku.visible_apps(&all)?;
+    let apps: Vec<AppRecord> =
+        backup.manifest.apps.iter().filter(|app| visible.contains(&app.name)).cloned().collect();
     let names: Vec<String> = apps.iter().map(|app| app.name.clone()).collect();
     let found = match (wanted, apps.as_slice()) {
         (Some(wanted), [only]) if is_app_name(wanted) && host.dokku.app_exists(wanted) => {
