@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
+mod access;
 mod app;
 mod bench;
 mod code;
@@ -17,6 +18,7 @@ mod outage;
 mod practice;
 mod restore;
 mod roundtrip;
+mod secrets;
 mod session;
 mod started;
 mod store;

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::app::App;
-use crate::bench::{Hook, Run, Service, dokku, dokku_command};
+use crate::bench::{Run, Service, dokku, dokku_command};
 use crate::started::{Started, until};
 
 #[test]
@@ -276,39 +276,4 @@ exec docker \"$@\"
     }
     assert_eq!(service.sql("select count(*) from cows"), "5000");
     service.assert_nothing_left();
-}
-
-#[test]
-fn only_services_that_the_user_may_use_are_there() {
-    let (allowed, denied) = (Service::new("allowed"), Service::new("denied"));
-    let hook = Hook::denying(&denied.name, "user-auth-service", 3);
-    let there = denied.pgbackup("list", &[]);
-    let listed = dokku(&["pgbackup:list", "--format", "json"]);
-    let works = allowed.pgbackup("create", &["--quiet"]);
-    drop(hook);
-    there.fails(5, "does not exist");
-    listed.ok();
-    works.ok();
-}
-
-#[test]
-fn apps_that_the_user_may_not_see_are_not_named() {
-    let service = Service::new("see");
-    let (seen, hidden) = (App::linked("seen", &[&service]), App::linked("hidden", &[&service]));
-    service.create();
-    let hook = Hook::denying(&hidden.name, "user-auth-app", 2);
-    let runs = [
-        service.pgbackup("list", &[]),
-        service.pgbackup("info", &[]),
-        service.pgbackup("info", &["--format", "json"]),
-        service.pgbackup("restore", &["--dry-run"]),
-        service.pgbackup("diff", &[]),
-        service.pgbackup("create", &[]),
-    ];
-    drop(hook);
-    for run in runs {
-        let run = run.ok();
-        assert!(run.stdout.contains(&seen.name), "{}\n{}", run.line, run.stdout);
-        assert!(!run.stdout.contains(&hidden.name), "{}\n{}", run.line, run.stdout);
-    }
 }

@@ -5,16 +5,22 @@
 mod asked;
 pub mod full_disk;
 mod killed;
+mod meanwhile;
+mod races;
 mod side_by_side;
 mod struck;
 mod tally;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::bench::{Run, Service, docker};
 use crate::session::Session;
 use crate::started::{Started, until};
+
+/// Nothing takes longer, however loaded the machine is: who has not ended then waits for somebody who waits for it.
+const LONGEST_RUN: Duration = Duration::from_secs(600);
 
 /// With a table at which every restore waits until [`let_go`]; it is dumped as quickly as any.
 fn fill_waiting(service: &Service) {

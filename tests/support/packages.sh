@@ -3,7 +3,7 @@
 
 # command:package. A command that is there counts, wherever it came from.
 BENCH_COMMANDS=(debootstrap:debootstrap sudo:sudo git:git setpriv:util-linux column:bsdextrautils
-  ps:procps openssl:openssl xargs:findutils flock:util-linux curl:curl gpg:gnupg ssh-keygen:openssh-client xz:xz-utils bzip2:bzip2 zstd:zstd)
+  ps:procps openssl:openssl xargs:findutils flock:util-linux curl:curl strace:strace gpg:gnupg ssh-keygen:openssh-client xz:xz-utils bzip2:bzip2 zstd:zstd)
 BENCH_PACKAGES=(ca-certificates debian-archive-keyring)
 
 missing_packages() {
