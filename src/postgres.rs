@@ -383,7 +383,9 @@ mod tests {
 
     #[test]
     fn compression_follows_the_version() {
-        let dump = |version| dump_command("db", 2, compression(PgVersion(version)), "/backup/dump").join(" ");
+        let dump = |version| {
+            dump_command("db", 2, compression(PgVersion(version)), Duration::ZERO, "/backup/dump").join(" ")
+        };
         assert!(dump(170_006).contains("--compress zstd:3"));
         assert!(dump(150_018).contains("--compress 1 "));
     }

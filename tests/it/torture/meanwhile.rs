@@ -251,7 +251,7 @@ fn released(service: &Service, mut run: Started, command: &str) -> Run {
         assert!(started.elapsed() < LONGEST_RUN, "{command} does not end");
         let servers = containers(service)
             .into_iter()
-            .filter(|name| name.ends_with(".drill") || name.ends_with(".import"));
+            .filter(|name| matches!(name.rsplit('.').next(), Some("drill" | "import")));
         for container in servers.chain([service.container()]) {
             docker(&["exec", &container, "touch", "/tmp/go"]);
         }

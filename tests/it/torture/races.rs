@@ -109,34 +109,14 @@ impl Ground {
                 Started::spawn(format!("dokku pgbackup:import {name}"), &mut import)
             }
             "postgres:destroy" => Started::dokku(&["--force", command, name]),
-            "post-build" => self.hook(command, &["dockerfile", &self.app.name, "/tmp"]),
-            "post-container-create" => self.hook(command, &["app", "5741d", &self.app.name, "deploy", "web"]),
+            "post-build" => hook(command, &["dockerfile", &self.app.name, "/tmp"]),
+            "post-container-create" => hook(command, &["app", "5741d", &self.app.name, "deploy", "web"]),
             "--scheduled" => {
                 let command = if number.is_multiple_of(2) { "create" } else { "verify" };
                 Started::pgbackup(&self.service, command, &["--scheduled"])
             }
             _ => Started::pgbackup(&self.service, command, &["--force"]),
         }
-    }
-
-    /// One of our triggers as dokku calls it in a deploy of its own.
-    fn hook(&self, trigger: &str, words: &[&str]) -> Started {
-        static DEPLOYS: AtomicU32 = AtomicU32::new(0);
-        let deploy = DEPLOYS.fetch_add(1, Ordering::Relaxed);
-        let mut command = Command::new("sudo");
-        command.args(["-u", "dokku", "env", &format!("DOKKU_BUILD_ID=race-{deploy}")]);
-        command.arg("DOKKU_BUILD_SOURCE=git-hook");
-        for (variable, folder) in [
-            ("DOKKU_LIB_ROOT", "lib"),
-            ("DOKKU_ROOT", "home"),
-            ("PLUGIN_ENABLED_PATH", "plugins/enabled"),
-            ("DOKKU_LOGS_DIR", "logs"),
-        ] {
-            command.arg(format!("{variable}={}", world().join(folder).display()));
-        }
-        command.arg(world().join("plugins/enabled/pgbackup").join(trigger)).args(words);
-        command.stdin(std::process::Stdio::null());
-        Started::spawn(format!("{trigger} {}", words.join(" ")), &mut command)
     }
 
     /// Runs four of each at once; how each of them ended.
@@ -221,6 +201,26 @@ impl Drop for Ground {
             dokku(&["--force", "pgbackup:delete", "--destroyed", left["name"].as_str().unwrap()]);
         }
     }
+}
+
+/// One of our triggers as dokku calls it in a deploy of its own.
+fn hook(trigger: &str, words: &[&str]) -> Started {
+    static DEPLOYS: AtomicU32 = AtomicU32::new(0);
+    let deploy = DEPLOYS.fetch_add(1, Ordering::Relaxed);
+    let mut command = Command::new("sudo");
+    command.args(["-u", "dokku", "env", &format!("DOKKU_BUILD_ID=race-{deploy}")]);
+    command.arg("DOKKU_BUILD_SOURCE=git-hook");
+    for (variable, folder) in [
+        ("DOKKU_LIB_ROOT", "lib"),
+        ("DOKKU_ROOT", "home"),
+        ("PLUGIN_ENABLED_PATH", "plugins/enabled"),
+        ("DOKKU_LOGS_DIR", "logs"),
+    ] {
+        command.arg(format!("{variable}={}", world().join(folder).display()));
+    }
+    command.arg(world().join("plugins/enabled/pgbackup").join(trigger)).args(words);
+    command.stdin(std::process::Stdio::null());
+    Started::spawn(format!("{trigger} {}", words.join(" ")), &mut command)
 }
 
 fn good(service: &Service) -> BTreeSet<String> {
