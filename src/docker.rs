@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
+use crate::plain_text::shell_word;
 use crate::process::{Listener, Output, Running, Tool};
 
 /// Marks every container of ours; the value is the service's name.
@@ -275,7 +276,7 @@ fn daemon_failure(output: &Output) -> anyhow::Error {
 pub fn start_failure(output: &Output, image: &str) -> anyhow::Error {
     if output.stderr.contains("No such image") {
         return Failure::refused(format!("the image {image} is not on this server any more"))
-            .hint(format!("fetch it with: docker pull {image}"))
+            .hint(format!("fetch it with: docker pull {}", shell_word(image)))
             .into();
     }
     daemon_failure(output)

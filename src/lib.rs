@@ -62,6 +62,7 @@ pub mod code;
 pub mod copy_rows;
 pub mod copy_text;
 pub mod pg_version;
+pub mod plain_text;
 pub mod schedule;
 pub mod service_name;
 pub mod sql_text;

@@ -6,6 +6,7 @@ pub mod data;
 pub mod table;
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::environment::Environment;
 use crate::error::{self, Failure, Kind};
 use crate::interrupt::{Awaited, Interrupt};
+use crate::plain_text::{beginning, one_line, printable, printable_json};
 use crate::progress::Progress;
 use crate::units;
 
@@ -26,6 +28,9 @@ use crate::units;
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 /// A bar that would be gone at once is not drawn.
 const BAR_AFTER: Duration = Duration::from_millis(700);
+
+/// Of what was typed, as much as it takes to know it again.
+const LONGEST_COMPLAINT: usize = 400;
 
 /// More than anybody types as an answer.
 const LONGEST_ANSWER: usize = 4096;
@@ -36,6 +41,8 @@ pub struct Ui {
     quiet: bool,
     force: bool,
     colors: bool,
+    /// Stands in our own marks until they are printed, so that no text of others can hold one.
+    token: String,
     bars: bool,
     /// What stands before each line of a log.
     stamp: Option<fn() -> String>,
@@ -57,6 +64,7 @@ impl Ui {
             quiet: quiet || environment.quiet,
             force: force || environment.force,
             colors: !environment.no_color && io::stdout().is_terminal(),
+            token: format!("{:016x}", RandomState::new().hash_one(())),
             bars: io::stderr().is_terminal(),
             stamp: None,
             current: Mutex::new(Current { since: now, told: now, bar: None }),
@@ -81,37 +89,42 @@ impl Ui {
 
     /// A heading among results: `=====> text`.
     pub fn heading(&self, text: &str) {
-        self.result(&format!("=====> {}", one_line(text)));
+        self.value(&format!("=====> {text}"));
     }
 
     /// A result, indented as dokku does: 7 spaces.
     pub fn detail(&self, text: &str) {
-        self.result(format!("       {}", one_line(text)).trim_end());
+        self.value(format!("       {text}").trim_end());
     }
 
     /// Many of them at once.
     pub fn details(&self, lines: &[String]) {
-        let text: Vec<String> = lines.iter().map(|line| format!("       {}", one_line(line))).collect();
+        let text: Vec<String> = lines.iter().map(|line| one_line(&format!("       {line}"))).collect();
         self.result(&text.join("\n"));
     }
 
     /// Something that is wrong, among results: ` !     text`.
     pub fn problem(&self, text: &str) {
-        self.result(&format!(" !     {}", one_line(text)));
+        self.value(&format!(" !     {text}"));
     }
 
-    /// A line on stdout. A reader that went away (`| head`) is no failure of ours.
+    /// One line on stdout, whatever is in it.
+    pub fn value(&self, text: &str) {
+        self.result(&one_line(text));
+    }
+
+    /// Lines on stdout. A reader that went away (`| head`) is no failure of ours.
     pub fn result(&self, text: &str) {
         // A log needs no empty lines.
         if self.stamp.is_some() && text.is_empty() {
             return;
         }
-        let _ = writeln!(io::stdout(), "{}", self.stamped(&printable(text)));
+        let _ = writeln!(io::stdout(), "{}", self.stamped(&self.colored(&printable(text))));
     }
 
     /// A result that must arrive as it is: JSON.
     pub fn json(&self, value: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(value)?;
+        let text = printable_json(&serde_json::to_string_pretty(value)?);
         let _ = writeln!(io::stdout(), "{text}");
         Ok(())
     }
@@ -121,20 +134,25 @@ impl Ui {
         if !self.colors {
             return text.to_owned();
         }
-        let code = if good { "1;32" } else { "1;31" };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        let (code, token) = (if good { "1;32" } else { "1;31" }, &self.token);
+        format!("\u{1b}{token}{code}m{text}\u{1b}{token}0m")
+    }
+
+    /// Our own marks, which have become text like any other, as the escape sequences that they stand for.
+    fn colored(&self, text: &str) -> String {
+        text.replace(&one_line(&format!("\u{1b}{}", self.token)), "\u{1b}[")
     }
 
     /// What goes wrong: one sentence, a tool's own words, a hint. Perhaps nobody is there to read it.
     pub fn failure(&self, error: &anyhow::Error) {
         self.clear_bar();
         let say = |text: String| {
-            let _ = writeln!(io::stderr(), "{}", self.stamped(&printable(&text)));
+            let _ = writeln!(io::stderr(), "{}", self.stamped(&one_line(&text)));
         };
-        say(format!(" !     {}", one_line(&format!("{error:#}"))));
+        say(format!(" !     {error:#}"));
         let Some(failure) = error::failure_in(error) else { return };
         for line in &failure.details {
-            say(format!("         {}", one_line(line)));
+            say(format!("         {line}"));
         }
         for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
             say(format!("       {line}"));
@@ -162,7 +180,9 @@ impl Ui {
         // dokku reads ssh's command line with xargs, which runs echo: that answers --help and --version itself.
         let what =
             if text.contains("/bin/echo") { &["flags like --help do not come through ssh"] } else { what };
-        let _ = writeln!(io::stderr(), " !     {}", printable(what.join(" ").trim_start_matches("error: ")));
+        let what = what.join(" ");
+        let what = beginning(what.trim_start_matches("error: "), LONGEST_COMPLAINT);
+        let _ = writeln!(io::stderr(), " !     {}", one_line(&what));
         for line in usage {
             let _ = writeln!(io::stderr(), "       {}", printable(line));
         }
@@ -183,7 +203,7 @@ impl Ui {
         if self.force {
             return Ok(());
         }
-        let _ = writeln!(io::stderr(), " !     {}", printable(warning));
+        let _ = writeln!(io::stderr(), " !     {}", one_line(warning));
         let _ = writeln!(io::stderr(), " !     To proceed, type \"{word}\"");
         let _ = write!(io::stderr(), "> ");
         let line = Self::typed(&mut Awaited::of(io::stdin(), interrupt)?, interrupt)?;
@@ -229,7 +249,7 @@ impl Ui {
     fn say(&self, prefix: &str, text: &str) {
         self.clear_bar();
         // Nobody reads it any more: interrupt.rs notices and stops the work.
-        let _ = writeln!(io::stderr(), "{}", self.stamped(&format!("{prefix}{}", printable(text))));
+        let _ = writeln!(io::stderr(), "{}", self.stamped(&format!("{prefix}{}", one_line(text))));
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {
@@ -336,33 +356,9 @@ impl Drop for Hidden<'_> {
     }
 }
 
-/// A text of others on its own line stays there.
-fn one_line(text: &str) -> String {
-    text.replace('\n', "\\n")
-}
-
-/// Text of others (notes, names, tools' words) without what could steer a terminal.
-pub fn printable(text: &str) -> String {
-    // Our own colours are the only escape sequences that may pass.
-    const OWN: [&str; 3] = ["\u{1b}[1;32m", "\u{1b}[1;31m", "\u{1b}[0m"];
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let own = OWN.iter().find(|code| rest.starts_with(**code));
-        let length = own.map_or(first.len_utf8(), |code| code.len());
-        if own.is_some() || first == '\n' || !first.is_control() {
-            out.push_str(&rest[..length]);
-        } else {
-            out.extend(first.escape_default());
-        }
-        rest = &rest[length..];
-    }
-    out
-}
-
 /// Prints a command line that is about to be run (`--trace`).
 pub fn trace(line: &str) {
-    let _ = writeln!(io::stderr(), " ?     {}", printable(line));
+    let _ = writeln!(io::stderr(), " ?     {}", one_line(line));
 }
 
 #[cfg(test)]
@@ -370,9 +366,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_are_never_printed_raw() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\u{7}"), "a\\u{1b}[2Jb\\r\\u{7}");
-        assert_eq!(printable("\u{1b}[1;31mBAD\u{1b}[0m\nnext ä"), "\u{1b}[1;31mBAD\u{1b}[0m\nnext ä");
+    fn only_marks_of_our_own_are_coloured() {
+        let mut ui = Ui::new(&Environment::read(), false, false);
+        assert_eq!(ui.mark(false, "BAD"), "BAD");
+        ui.colors = true;
+        let line = format!("{} \u{1b}[1;31mBAD\u{1b}[0m", ui.mark(true, "good"));
+        assert_eq!(ui.colored(&one_line(&line)), "\u{1b}[1;32mgood\u{1b}[0m \\u{1b}[1;31mBAD\\u{1b}[0m");
+        assert_ne!(ui.token, Ui::new(&Environment::read(), false, false).token);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     if let Some(key) = args.key {
         let value = value(app, &backup, key);
         let unknown = || Failure::failed(format!("the value {key} is not known"));
-        app.ui.result(&value.ok_or_else(unknown)?);
+        app.ui.value(&value.ok_or_else(unknown)?);
         return Ok(());
     }
     app.ui.heading(&format!("{} backup {}", service.name, backup.id));

@@ -38,7 +38,7 @@ pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
             let value = value(app, status, key).ok_or_else(|| unreadable(status))?;
             let name =
                 if args.service.is_some() { String::new() } else { format!("{} ", status.service.name) };
-            app.ui.result(&format!("{name}{value}"));
+            app.ui.value(&format!("{name}{value}"));
         }
         return Ok(());
     }

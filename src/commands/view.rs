@@ -7,6 +7,7 @@ use crate::catalog::{Backup, Entry};
 use crate::deployed::AppRecord;
 use crate::diff::MigrationChange;
 use crate::manifest::{ImportRecord, Pinned, Pushed, Verified};
+use crate::plain_text::shell_word;
 use crate::status::Status;
 use crate::ui::Ui;
 use crate::ui::table::{self, Align};
@@ -119,9 +120,10 @@ pub fn trouble(entry: &Entry, service: &str) -> Option<(&'static str, String)> {
     let name = entry.name();
     match entry {
         Entry::Whole(_) => None,
-        Entry::Broken { why, .. } => {
-            Some(("broken", format!("{why}; remove it with: dokku pgbackup:delete {service} {name}")))
-        }
+        Entry::Broken { why, .. } => Some((
+            "broken",
+            format!("{why}; remove it with: dokku pgbackup:delete {service} {}", shell_word(name)),
+        )),
         Entry::Pending { .. } => Some((
             "unfinished",
             "being made now, or left by a killed run; the next create removes it".to_owned(),

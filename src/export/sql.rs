@@ -9,6 +9,7 @@ use crate::docker::{self, JobContainer};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::host::Host;
+use crate::plain_text::shell_word;
 use crate::postgres;
 use crate::scratch::Scratch;
 use crate::server;
@@ -67,7 +68,7 @@ fn image(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<String> 
     ))
     .hint(format!(
         "fetch it with: docker pull {}; or take another form, which needs none: --as custom",
-        made_with.image
+        shell_word(&made_with.image)
     ))
     .into())
 }

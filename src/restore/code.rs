@@ -14,6 +14,7 @@ use crate::diff::{MigrationChange, compare_migrations};
 use crate::dokku::{Dokku, Service};
 use crate::host::Host;
 use crate::manifest;
+use crate::plain_text::shell_word;
 use crate::server::Server;
 
 /// How the running code and the backup's fit.
@@ -139,15 +140,6 @@ fn remedy(then: &AppRecord, dokku_root: &Path, has_commit: bool) -> Option<Remed
         notes.push("the backup is not certain of this commit; compare it with what you know");
     }
     Some(Remedy { command, notes })
-}
-
-/// `text` as one word of a command line that somebody is going to copy into a shell.
-pub fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+~".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::fingerprint::{Fingerprint, TableSum};
 use crate::host::Host;
 use crate::likeness;
 use crate::pace::Pace;
+use crate::plain_text::shell_word;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::restore::{self, RestoreJob};
 use crate::schema;
@@ -203,7 +204,7 @@ fn image(host: &Host<'_>, backup: &Backup) -> Result<String> {
     ))
     .hint(format!(
         "fetch it with: docker pull {}; or verify without a restore: --level archive",
-        server.image
+        shell_word(&server.image)
     ))
     .into())
 }
