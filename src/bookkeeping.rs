@@ -1,13 +1,13 @@
 //! The tables in which migration tools keep their books: found in a dump's table of contents, read from the dump or from
 //! a server.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use crate::copy_text;
+use crate::files;
 use crate::layout;
 use crate::manifest::MigrationRecord;
 use crate::migrations::{self, History, Tool};
@@ -160,7 +160,7 @@ fn read_data_file(toc: &Toc, folder: &Path, books: &Books) -> Result<History> {
 
 /// A data file of a dump, whole.
 fn decompress(dump: &Path, name: &str) -> Result<Vec<u8>> {
-    let open = |suffix: &str| File::open(dump.join(format!("{name}{suffix}"))).ok();
+    let open = |suffix: &str| files::open_inside(dump, &format!("{name}{suffix}")).ok();
     let reader: Box<dyn Read> = if let Some(file) = open(".zst") {
         Box::new(zstd::stream::read::Decoder::new(file)?)
     } else if let Some(file) = open(".gz") {

@@ -142,9 +142,16 @@ pub fn read(folder: &Path, name: &str) -> Result<Backup> {
         }
         read => read?,
     };
-    for part in [layout::CHECKSUMS, layout::DUMP] {
-        if fs::symlink_metadata(folder.join(part)).is_err() {
-            return Err(anyhow!("its {part} is missing"));
+    for (part, is_folder) in [(layout::CHECKSUMS, false), (layout::DUMP, true)] {
+        match fs::symlink_metadata(folder.join(part)) {
+            Err(_) => return Err(anyhow!("its {part} is missing")),
+            Ok(found) if found.is_dir() != is_folder || found.is_file() == is_folder => {
+                return Err(anyhow!(
+                    "its {part} is not a plain {}",
+                    if is_folder { "folder" } else { "file" }
+                ));
+            }
+            Ok(_) => {}
         }
     }
     let manifest = Manifest::parse(&bytes)?;
@@ -228,7 +235,7 @@ pub fn remove_unchanged(service: &ServiceLayout, backup: &Backup) -> Result<bool
 
 /// Keeps everybody else from a folder of backups; `None` for what is no folder.
 fn hold(folder: &Path, name: &str) -> Result<Option<BackupLock>> {
-    if !folder.is_dir() {
+    if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
         return Ok(None);
     }
     let lock = BackupLock::exclusive(folder)?.ok_or_else(|| {

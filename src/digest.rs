@@ -2,7 +2,6 @@
 //!
 //! Files are handed in as they become complete, so that `create` digests while `pg_dump` still writes others.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -148,7 +147,7 @@ fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
             return Ok(digests);
         }
         let path = shared.folder.join(&name);
-        let digest = match digest_file(shared, &path, name.clone()) {
+        let digest = match digest_file(shared, name.clone()) {
             Ok(digest) => digest,
             // Of a backup that is only read, a file that cannot be is a damaged one.
             Err(error) if !shared.treatment.make_private => FileDigest {
@@ -166,8 +165,9 @@ fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
     }
 }
 
-fn digest_file(shared: &Shared, path: &Path, name: String) -> io::Result<FileDigest> {
-    let mut file = if shared.treatment.make_private { files::open_private(path)? } else { File::open(path)? };
+fn digest_file(shared: &Shared, name: String) -> io::Result<FileDigest> {
+    let open = if shared.treatment.make_private { files::open_private } else { files::open_inside };
+    let mut file = open(&shared.folder, &name)?;
     let mut sink = match shared.treatment.depth {
         Depth::Content => Sink::for_file(&name)?,
         Depth::Checksum => Sink::Other,

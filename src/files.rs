@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -185,7 +185,7 @@ pub fn remove_durably(path: &Path) -> Result<()> {
 
 /// Appends a line to a file, 0600. One write, so that lines of two runs do not mix.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
-    let open = OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE).open(path);
+    let open = wary().append(true).create(true).mode(PRIVATE_FILE).open(path).and_then(plain);
     let write = |mut file: File| file.write_all(format!("{line}\n").as_bytes());
     open.and_then(write).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -244,16 +244,49 @@ pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().with_context(|| format!("cannot look at {}", path.display()))
 }
 
-/// Reads a file of at most `limit` bytes that is a plain file (not a link, a pipe or a device).
+/// Nothing is followed and nobody is waited for: opening a pipe would wait for its other end.
+const WARY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+fn wary() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(WARY.bits().cast_signed());
+    options
+}
+
+fn plain(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a plain file")) }
+}
+
+/// Opens a plain file (not a link, a pipe or a device) for reading.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    wary().read(true).open(path).and_then(plain)
+}
+
+/// Opens the plain file `name` below `folder`, for reading. No folder on the way may be a link either.
+pub fn open_inside(folder: &Path, name: &str) -> io::Result<File> {
+    let mut at = File::open(folder)?;
+    let mut parts = Path::new(name).components().peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(part) = part else {
+            return Err(io::Error::other("it leads out of its folder"));
+        };
+        let more = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::empty() };
+        at = File::from(rustix::fs::openat(&at, part, WARY | OFlags::RDONLY | more, Mode::empty())?);
+    }
+    plain(at)
+}
+
+/// Opens a folder, to hold a lock on it.
+pub fn open_folder(path: &Path) -> io::Result<File> {
+    let flags = WARY | OFlags::DIRECTORY;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Reads a file of at most `limit` bytes that is a plain file.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let shown = || path.display().to_string();
-    // Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).with_context(shown)?;
+    let mut file = open_plain(path).with_context(shown)?;
     let metadata = file.metadata().with_context(shown)?;
-    if !metadata.is_file() {
-        bail!("{} is not a plain file", path.display());
-    }
     if metadata.len() > limit {
         bail!("{} is larger than it can be ({} bytes)", path.display(), metadata.len());
     }
@@ -262,9 +295,9 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens `path` for reading and takes group's and others' rights away from it.
-pub fn open_private(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
+/// As [`open_inside`]; group's and others' rights are taken away.
+pub fn open_private(folder: &Path, name: &str) -> io::Result<File> {
+    let file = open_inside(folder, name)?;
     if file.metadata()?.permissions().mode() & 0o777 != PRIVATE_FILE {
         file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))?;
     }
@@ -273,13 +306,14 @@ pub fn open_private(path: &Path) -> io::Result<File> {
 
 /// Opens (or makes) a file to hold a lock on.
 pub fn open_lock_file(path: &Path) -> Result<File> {
-    OpenOptions::new()
+    wary()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(PRIVATE_FILE)
         .open(path)
+        .and_then(plain)
         .with_context(|| format!("cannot open the lock {}", path.display()))
 }
 
@@ -349,7 +383,7 @@ pub fn share_if_identical(old: &Path, new: &Path) -> io::Result<bool> {
     if !old_data.is_file() || old_data.len() != new_data.len() || old_data.dev() != new_data.dev() {
         return Ok(false);
     }
-    if !same_bytes(&mut File::open(old)?, &mut File::open(new)?)? {
+    if !same_bytes(&mut open_plain(old)?, &mut open_plain(new)?)? {
         return Ok(false);
     }
     let linked = beside(new);
@@ -444,6 +478,37 @@ mod tests {
         link(&path("goes/shared"), &path("stays/shared")).unwrap();
         let (all, less) = (disk_use(folder.path()), disk_use_without(folder.path(), &[&path("goes")]));
         assert!(all - less >= 100_000 && less >= 50_000, "{all} and {less}");
+    }
+
+    #[test]
+    fn nothing_but_plain_files_is_opened_and_nobody_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, path) = (root.path().join("folder"), |name: &str| root.path().join("folder").join(name));
+        create_private_folders(&path("real")).unwrap();
+        write_private(&path("real/file"), b"x").unwrap();
+        write_private(&root.path().join("outside"), b"x").unwrap();
+        std::os::unix::fs::symlink("real", path("way")).unwrap();
+        std::os::unix::fs::symlink("real/file", path("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+            .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        assert!(open_inside(&folder, "real/file").is_ok() && open_plain(&path("real/file")).is_ok());
+        assert!(open_folder(&path("real")).is_ok());
+        for name in
+            ["real", "way/file", "link", "zero", "pipe", "socket", "../outside", "real/../real/file", "", "."]
+        {
+            assert!(open_inside(&folder, name).is_err(), "{name}");
+        }
+        for name in ["link", "zero", "pipe", "socket"] {
+            assert!(open_plain(&path(name)).is_err(), "{name}");
+            assert!(open_lock_file(&path(name)).is_err(), "{name}");
+            assert!(append_line(&path(name), "x").is_err(), "{name}");
+            assert!(open_folder(&path(name)).is_err(), "{name}");
+        }
+        assert!(open_folder(&path("way")).is_err() && open_folder(&path("real/file")).is_err());
+        assert!(open_private(&folder, "link").is_err());
+        assert_eq!(fs::read(path("real/file")).unwrap(), b"x");
     }
 
     #[test]

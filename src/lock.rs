@@ -102,7 +102,7 @@ fn patiently<T>(
 
 /// What the run that has the lock at `path` is doing; `None` when nobody has it.
 pub fn holder(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+    let mut file = files::open_plain(path).ok()?;
     if try_lock(&file, FlockOperation::NonBlockingLockShared).ok()? {
         return None;
     }
@@ -133,7 +133,8 @@ impl BackupLock {
     }
 
     fn take(folder: &Path, operation: FlockOperation) -> Result<Option<Self>> {
-        let opened = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+        let opened =
+            files::open_folder(folder).with_context(|| format!("cannot open {}", folder.display()))?;
         Ok(try_lock(&opened, operation)?.then_some(BackupLock { _folder: opened }))
     }
 }

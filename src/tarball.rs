@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -74,11 +73,8 @@ fn append_all<W: Write>(tar: &mut Builder<W>, backup: &Backup) -> Result<()> {
 fn append<W: Write>(tar: &mut Builder<W>, backup: &Backup, part: &Part, mtime: u64) -> Result<()> {
     let Part { name, sha256 } = part;
     let of = || format!("{name} of backup {}", backup.id);
-    let file = present(backup, name, File::open(backup.folder.join(name)))?;
+    let file = present(backup, name, files::open_inside(&backup.folder, name))?;
     let metadata = file.metadata().with_context(of)?;
-    if !metadata.is_file() {
-        bail!("{} is not a plain file", of());
-    }
     let mut exactly =
         Exactly { input: file, left: metadata.len(), hasher: Sha256::new(), sha256: sha256.as_deref() };
     let mut header = header(EntryType::Regular, 0o600, metadata.len(), mtime);
@@ -96,7 +92,7 @@ fn present<T>(backup: &Backup, name: &str, found: io::Result<T>) -> Result<T> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(damaged(backup, &format!("{name}: is missing")))
         }
-        found => found.with_context(|| format!("{name} of backup {}", backup.id)),
+        found => found.map_err(|error| damaged(backup, &format!("{name}: it cannot be read: {error}"))),
     }
 }
 
@@ -126,7 +122,8 @@ impl<W: Write> Write for Fused<W> {
 pub fn size(backup: &Backup) -> Result<u64> {
     let mut total = 2 * BLOCK + 2 * BLOCK;
     for Part { name, .. } in parts(&backup.folder)? {
-        let metadata = present(backup, &name, std::fs::symlink_metadata(backup.folder.join(&name)))?;
+        let found = files::open_inside(&backup.folder, &name).and_then(|file| file.metadata());
+        let metadata = present(backup, &name, found)?;
         total += BLOCK + metadata.len().div_ceil(BLOCK) * BLOCK;
     }
     Ok(total)

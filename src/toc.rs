@@ -154,6 +154,9 @@ impl<'a> Reader<'a> {
             Some(size) => drop(self.take(size)?),
             None => entry.file_name = self.text()?,
         }
+        if entry.file_name.contains(['/', '\\', '\0']) || entry.file_name.starts_with('.') {
+            return self.fail("an entry's file is not one of the dump's folder");
+        }
         Ok(entry)
     }
 
@@ -238,6 +241,15 @@ mod tests {
         let entry = &toc.entries[0];
         assert_eq!(entry.name, "we\"ird ta\nble");
         assert_eq!((entry.dump_id, entry.has_data, entry.file_name.as_str()), (7, true, "7.dat"));
+    }
+
+    #[test]
+    fn no_file_is_elsewhere() {
+        for name in ["../.", "/etc/", "..", "a/b", ".x", "a\0b"] {
+            let whole = sample();
+            let changed = [&whole[..whole.len() - 10], &text(name)[..]].concat();
+            assert!(parse(&changed).unwrap_err().what.contains("not one of the dump's folder"), "{name}");
+        }
     }
 
     #[test]

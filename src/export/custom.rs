@@ -4,7 +4,7 @@
 //! sizes follow from the files' sizes, so the positions of all data are known before the first byte is written, and
 //! `pg_restore` can take it with parallel jobs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -100,22 +100,26 @@ impl Archive {
         1 + self.toc.int_size as u64
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    fn open(&self, name: &str) -> Result<File> {
+        let name = self.file(name);
+        files::open_inside(&self.dump, &name).with_context(|| self.dump.join(&name).display().to_string())
+    }
+
+    fn file(&self, name: &str) -> String {
         let suffix = match self.toc.compression {
             Compression::None => "",
             Compression::Gzip => ".gz",
             Compression::Zstd => ".zst",
         };
-        self.dump.join(format!("{name}{suffix}"))
+        format!("{name}{suffix}")
     }
 
     /// Bytes of a file's content in the archive, with the lengths before the chunks and the zero behind the last.
     fn chunked_size(&self, name: &str) -> Result<u64> {
-        let path = self.path(name);
-        let stored = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let stored = self.open(name)?.metadata()?.len();
         let size = match self.toc.compression {
             Compression::Gzip => {
-                zlib::size(stored).ok_or_else(|| anyhow!("{} is cut off", path.display()))?
+                zlib::size(stored).ok_or_else(|| anyhow!("{} is cut off", self.file(name)))?
             }
             Compression::None | Compression::Zstd => stored,
         };
@@ -143,9 +147,8 @@ impl Archive {
     }
 
     fn write_file(&self, name: &str, out: &mut impl Write) -> Result<()> {
-        let path = self.path(name);
-        let of = || path.display().to_string();
-        let mut file = File::open(&path).with_context(of)?;
+        let of = || self.file(name);
+        let mut file = self.open(name)?;
         let mut chunks = Chunks { toc: &self.toc, out, chunk: Vec::with_capacity(CHUNK) };
         match self.toc.compression {
             Compression::Gzip => {
