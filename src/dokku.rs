@@ -211,10 +211,12 @@ impl Dokku {
         first_line(&self.layout.app_property(plugin, app, name))
     }
 
-    /// The app's bare repository, which need not be there.
+    /// The app's bare repository, which need not be there. A backup of others may name an app that is a path to what is
+    /// none: git would do what such a repository's configuration says.
     pub fn repository(&self, app: &str) -> Repository<'_> {
+        let folder = if is_app_name(app) { app } else { ".no-app" };
         Repository {
-            path: self.environment.dokku_root.join(app),
+            path: self.environment.dokku_root.join(folder),
             interrupt: &self.interrupt,
             with_pushed: false,
         }
