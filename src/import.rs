@@ -3,7 +3,7 @@
 mod complaints;
 mod load;
 mod prepare;
-mod recognise;
+pub mod recognise;
 mod roles;
 mod script;
 mod unwrap;

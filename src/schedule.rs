@@ -167,7 +167,7 @@ impl fmt::Display for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::FixedOffset;
+    use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime};
 
     fn at(text: &str) -> DateTime<FixedOffset> {
         DateTime::parse_from_rfc3339(text).unwrap()
@@ -218,6 +218,66 @@ mod tests {
             "30 3 * * SUN",
         ] {
             assert!(right.parse::<Schedule>().is_ok(), "{right:?}");
+        }
+    }
+
+    /// Summer time from 2027-03-28 01:00 UTC to 2027-10-31 01:00 UTC: 2 o'clock is left out, then comes twice.
+    #[derive(Debug, Clone, Copy)]
+    struct Berlin;
+
+    fn hours(count: i32) -> FixedOffset {
+        FixedOffset::east_opt(count * 3600).unwrap()
+    }
+
+    fn moment(text: &str) -> NaiveDateTime {
+        text.parse().unwrap()
+    }
+
+    impl TimeZone for Berlin {
+        type Offset = FixedOffset;
+
+        fn from_offset(_: &FixedOffset) -> Self {
+            Berlin
+        }
+
+        fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> FixedOffset {
+            let summer = moment("2027-03-28T01:00:00")..moment("2027-10-31T01:00:00");
+            hours(if summer.contains(utc) { 2 } else { 1 })
+        }
+
+        fn offset_from_utc_date(&self, utc: &NaiveDate) -> FixedOffset {
+            self.offset_from_utc_datetime(&utc.and_time(NaiveTime::MIN))
+        }
+
+        fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<FixedOffset> {
+            let fits = |count| self.offset_from_utc_datetime(&(*local - hours(count))) == hours(count);
+            match (fits(2), fits(1)) {
+                (true, true) => MappedLocalTime::Ambiguous(hours(2), hours(1)),
+                (true, false) => MappedLocalTime::Single(hours(2)),
+                (false, true) => MappedLocalTime::Single(hours(1)),
+                (false, false) => MappedLocalTime::None,
+            }
+        }
+
+        fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<FixedOffset> {
+            self.offset_from_local_datetime(&local.and_time(NaiveTime::MIN))
+        }
+    }
+
+    /// Whoever waits for a nightly backup is to hear neither that it is overdue nor nothing at all.
+    #[test]
+    fn a_night_with_an_hour_more_or_less_has_its_one_backup() {
+        let schedule: Schedule = "30 2 * * *".parse().unwrap();
+        for eve in ["2027-03-26T12:00:00", "2027-10-29T12:00:00"] {
+            let before = Berlin.from_utc_datetime(&moment(eve));
+            let nights = schedule.next(&before, 4);
+            let days: Vec<NaiveDate> = nights.iter().map(DateTime::date_naive).collect();
+            assert!(days.windows(2).all(|two| two[1] == two[0].succ_opt().unwrap()), "{nights:?}");
+            for night in nights {
+                assert_eq!(schedule.last(&night), Some(night), "the last time at that time is that time");
+                let later = night + chrono::TimeDelta::minutes(5);
+                assert_eq!(schedule.last(&later).unwrap(), night);
+            }
         }
     }
 

@@ -507,12 +507,16 @@ fn read(path: &Path) -> Result<Texts> {
     if !files::exists(path)? {
         return Ok(Texts::new());
     }
-    let text = read_text(path)?;
+    parse(path, &read_text(path)?)
+}
+
+/// What a file with `text` sets. `path` is for what is wrong with it.
+pub fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>> {
     let broken = |at: usize, why: &str| {
-        let line = text[..at.min(text.len())].matches('\n').count() + 1;
-        unusable(path, line, why)
+        let before = text.bytes().take(at);
+        unusable(path, before.filter(|byte| *byte == b'\n').count() + 1, why)
     };
-    let entries: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text)
+    let entries: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text)
         .map_err(|error| broken(error.span().map_or(0, |span| span.start), error.message()))?;
     let mut texts = Texts::new();
     for (name, value) in entries {
