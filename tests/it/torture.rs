@@ -4,9 +4,11 @@
 
 mod asked;
 pub mod full_disk;
+mod hostile;
 mod killed;
 mod meanwhile;
 mod races;
+mod oddities;
 mod side_by_side;
 mod struck;
 mod tally;

@@ -70,7 +70,7 @@ fn data_file(folder: &Path, table: &str) -> PathBuf {
 }
 
 /// Takes the fingerprint anew, so that the backup agrees with itself.
-fn cover_up(service: &Service, id: &str) {
+pub fn cover_up(service: &Service, id: &str) {
     let folder = service.backup(id);
     let digester = Digester::start(&folder, Treatment::reading(Depth::Content, 1));
     service
