@@ -213,7 +213,7 @@ fn nothing_around_the_backups_is_followed_or_waited_for() {
             put(kind, &path, &outside);
             let what = format!("a {kind} at {place}");
             let some = |(index, command): (usize, &&'static str)| {
-                (all || index % 2 == (at + number) / 2 % 2).then_some(*command)
+                (all || index % 2 == (at + number) % 4 / 2).then_some(*command)
             };
             let commands: Vec<&str> = COMMANDS_AROUND.iter().enumerate().filter_map(some).collect();
             try_all(&service, &id, &outside, &what, &commands);
