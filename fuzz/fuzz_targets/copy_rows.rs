@@ -16,7 +16,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(sum(piece), whole);
     }
     let rows = copy_text::rows(bytes).count() as u64;
-    if let Some(whole) = whole {
+    // A newline behind a backslash is data for whoever reads it, but COPY never writes one.
+    let is_written_by_copy = !bytes.windows(2).any(|two| two == b"\\\n");
+    if let Some(whole) = whole.filter(|_| is_written_by_copy) {
         assert_eq!(whole.rows, rows);
     }
 });
