@@ -1,6 +1,6 @@
 //! What runs by itself and what nobody looks at: schedules, retention, limits, destroyed services, messages, the doctor.
 
-mod destroyed;
+pub mod destroyed;
 mod retention;
 mod telling;
 
@@ -304,7 +304,7 @@ fn a_report_says_what_is_in_force_and_where_it_comes_from() {
 }
 
 /// Copies a backup to another time, as if it had been made then, with the seal that belongs to it.
-fn copy_to(service: &Service, id: &str, new: &str, pool: &str) -> PathBuf {
+pub fn copy_to(service: &Service, id: &str, new: &str, pool: &str) -> PathBuf {
     let (from, to) = (service.backup(id), service.backup(new));
     Command::new("cp").args(["--archive", "--link"]).arg(&from).arg(&to).status().unwrap();
     let time = format!(

@@ -15,9 +15,14 @@ pub struct Session {
 
 impl Session {
     pub fn open(service: &Service, database: &str) -> Self {
+        Self::of(&service.container(), database)
+    }
+
+    /// The same by the name of the server's container.
+    pub fn of(container: &str, database: &str) -> Self {
         let psql = ["psql", "--username=postgres", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"];
         let mut child = Command::new("docker")
-            .args(["exec", "--interactive", &service.container()])
+            .args(["exec", "--interactive", container])
             .args(psql)
             .args(["--set=ON_ERROR_STOP=1", "--dbname", &connection_string(database)])
             .stdin(Stdio::piped())

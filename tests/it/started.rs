@@ -96,6 +96,10 @@ impl Started {
         self.process().is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

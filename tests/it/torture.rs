@@ -3,12 +3,22 @@
 //! unfinished thing is taken for good, and nothing is left that the next run can't clear.
 
 mod asked;
+mod crashes;
+mod dice;
+mod disk;
+mod durations;
+mod engine;
 pub mod full_disk;
 mod hostile;
+mod interrupts;
 mod killed;
+mod load;
 mod meanwhile;
-mod races;
 mod oddities;
+mod orders;
+mod own_daemon;
+mod races;
+mod scene;
 mod side_by_side;
 mod struck;
 mod tally;

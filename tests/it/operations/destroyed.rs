@@ -11,7 +11,7 @@ use crate::app::backups;
 use crate::bench::{Service, dokku, mode, world};
 
 /// Where they are kept is one folder for all tests, and one of them mounts something there.
-static PLACE: Mutex<()> = Mutex::new(());
+pub static PLACE: Mutex<()> = Mutex::new(());
 
 /// Another file system where the backups of destroyed services are kept.
 struct OtherDisk(PathBuf);

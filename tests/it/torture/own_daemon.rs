@@ -1,0 +1,97 @@
+//! A docker daemon of our own, which may be killed: the machine's has other work. The test runs once more in a process
+//! whose docker is this one.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::docker;
+use crate::started::until;
+
+/// Where it keeps everything; set in the process whose docker it is.
+const FOLDER: &str = "PGBACKUP_TORTURE_DOCKERD";
+
+pub fn is_ours() -> bool {
+    std::env::var_os(FOLDER).is_some()
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os(FOLDER).map(PathBuf::from).unwrap()
+}
+
+/// Without a bridge: the services and the sidecars meet at the loopback of their namespace.
+fn start(folder: &std::path::Path) {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    Command::new("setsid")
+        .args([
+            "--fork",
+            "dockerd",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--group=docker",
+        ])
+        .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
+        .args(["--host", &format!("unix://{}", path("socket"))])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .status()
+        .unwrap();
+    until("our docker daemon answers", || {
+        let host = format!("unix://{}", path("socket"));
+        Command::new("docker").args(["--host", &host, "version"]).output().unwrap().status.success()
+    });
+}
+
+fn pid(folder: &std::path::Path) -> Pid {
+    let pid = fs::read_to_string(folder.join("pid")).unwrap();
+    Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+}
+
+/// kill -9, and what an init would do then.
+pub fn restart() {
+    let folder = folder();
+    let process = pid(&folder);
+    kill_process(process, Signal::KILL).unwrap();
+    until("it is dead", || rustix::process::test_kill_process(process).is_err());
+    let _ = fs::remove_file(folder.join("pid"));
+    start(&folder);
+}
+
+/// Ends it with all its containers when dropped.
+struct Daemon(PathBuf);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let process = pid(&self.0);
+        let _ = kill_process(process, Signal::TERM);
+        until("our docker daemon has ended", || rustix::process::test_kill_process(process).is_err());
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the test of that name in a process whose docker is a new daemon with the image that it needs.
+pub fn run_with_it(test: &str) {
+    let folder = PathBuf::from(format!("/var/tmp/pgbackup-dockerd-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    start(&folder);
+    let daemon = Daemon(folder);
+    let host = format!("unix://{}", daemon.0.join("socket").display());
+    let copy = format!("docker save postgres:17 | docker --host {host} load");
+    assert!(Command::new("bash").args(["-o", "pipefail", "-c", &copy]).status().unwrap().success());
+    let ended = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env("DOCKER_HOST", &host)
+        .env(FOLDER, &daemon.0)
+        .env("PGBACKUP_TEST_WORLD", "/var/tmp/pgbackup-own-daemon")
+        .status()
+        .unwrap();
+    assert!(ended.success(), "see above");
+    drop(daemon);
+    // The machine's own was left alone.
+    docker(&["version"]).ok();
+}
