@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
-use super::tally::tries;
 use super::{assert_sound, fill_waiting, hold_dumps, in_the_middle, pending_backup};
 use crate::bench::{Service, ssh_command};
 use crate::session::Session;
-use crate::started::{Started, pgbackup_below, until};
+use crate::started::{pgbackup_below, until};
 
 /// "At once" on a machine that does a lot else; alone it is a second at most.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -57,44 +56,6 @@ fn every_signal_ends_every_command_at_once_and_leaves_nothing() {
     }
     drop(held);
     assert_undone(&service, "after all signals");
-}
-
-#[test]
-fn asked_to_stop_at_any_moment_nothing_is_left() {
-    let moments = tries(3);
-    let service = Service::new("moments");
-    service.fill();
-    service.create();
-    for command in [&["create"][..], &["verify"], &["restore", "--force"], &["restore", "--table", "cows"]] {
-        let mut duration = None;
-        for moment in 0..=moments {
-            let mut run = Started::pgbackup(&service, command[0], &command[1..]);
-            run.process();
-            let started = Instant::now();
-            if let Some(duration) = duration {
-                std::thread::sleep(duration * (2 * moment - 1) / (2 * moments));
-                run.signal(Signal::TERM);
-            }
-            let ended = run.end();
-            // The first one is only measured.
-            duration = duration.or(Some(started.elapsed()));
-            assert!(
-                [0, 143].contains(&ended.code),
-                "{} at {moment}: {}\n{}",
-                ended.line,
-                ended.code,
-                ended.stderr
-            );
-            service.assert_nothing_left();
-            assert_lock_is_free(&service);
-            let schemas = "select nspname from pg_namespace where nspname like 'pgbackup\\_%'";
-            for schema in service.sql(schemas).lines() {
-                assert_eq!(ended.code, 0, "what was undone is there: {schema}");
-                service.sql(&format!("drop schema {schema} cascade"));
-            }
-        }
-    }
-    assert_sound(&service);
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Victim {
 
     fn can_be_struck_in(self, command: Command) -> bool {
         match self {
+            Victim::Client | Victim::Daemon => command.asks_docker(),
             Victim::Sidecar => command.has_sidecars(),
             // The disk is that of the backups.
             Victim::Power => !command.swaps() && command != Command::RestoreTable,
@@ -68,10 +69,10 @@ impl Victim {
     }
 
     /// Kills it as soon as it is there; false when the run ended before.
-    fn strike(self, scene: &Scene, run: &mut Started, process: Pid, dice: &mut Dice) -> bool {
+    fn strike(self, scene: &Scene, run: &mut Started, process: Option<Pid>, dice: &mut Dice) -> bool {
         match self {
-            Victim::Program => strike_program(process),
-            Victim::Client => strike_client(run, process),
+            Victim::Program => process.is_some_and(strike_program),
+            Victim::Client => process.is_some_and(|process| strike_client(run, process)),
             Victim::Sidecar => strike_sidecar(scene, run),
             Victim::Server => {
                 let container = scene.service.container();
@@ -88,7 +89,9 @@ impl Victim {
             Victim::Power => {
                 let disk = scene.disk.as_ref().unwrap();
                 disk.cut();
-                strike_program(process);
+                if !run.has_ended() {
+                    process.map(strike_program);
+                }
                 disk.power_up(&scene.service);
                 true
             }
@@ -154,7 +157,8 @@ fn run(scene: &Scene, order: &Order, victim: Victim, delay: Duration, dice: &mut
         command.stdin(File::open(input).unwrap());
     }
     let mut run = Started::spawn(format!("dokku {}", args.join(" ")), &mut command);
-    let Some(process) = run.process() else { panic!("{}", run.end().stderr) };
+    // A quick one may be over before it is seen.
+    let process = run.process();
     let started = Instant::now();
     while started.elapsed() < delay && !run.has_ended() {
         std::thread::sleep(Duration::from_millis(1));
@@ -217,6 +221,8 @@ fn attempt(
     if command == Command::Push {
         scene.assert_remote(&order);
     }
+    // Its last line may be half of one.
+    scene.service.pgbackup("history", &["--format", "json"]).ok().json();
     tried.hit.then(|| outcome(command, victim, &tried))
 }
 

@@ -70,6 +70,11 @@ impl Command {
         !matches!(self, Command::Undo | Command::Prune | Command::Delete | Command::Push | Command::BringBack)
     }
 
+    /// Whether it asks docker anything.
+    pub fn asks_docker(self) -> bool {
+        self != Command::Push
+    }
+
     /// Whether it prints the id of a new backup.
     pub fn makes(self) -> bool {
         matches!(self, Command::Create | Command::Import)
@@ -141,6 +146,8 @@ fn copy(scene: &mut Scene, day: u32) -> String {
     let id = format!("202601{day:02}T030000Z-aa{day:02}");
     let _ = fs::remove_dir_all(scene.service.backup(&id));
     scene.good.remove(&id);
-    copy_to(&scene.service, &newest(scene), &id, "scheduled");
+    let made = copy_to(&scene.service, &newest(scene), &id, "scheduled");
+    // It stands for one that was made long ago.
+    assert!(std::process::Command::new("sync").arg("-f").arg(made).status().unwrap().success());
     id
 }

@@ -21,13 +21,16 @@ fn folder() -> PathBuf {
     std::env::var_os(FOLDER).map(PathBuf::from).unwrap()
 }
 
-/// Without a bridge: the services and the sidecars meet at the loopback of their namespace.
+/// Without a bridge: the services and the sidecars meet at the loopback of their namespace. In a network namespace of its
+/// own, because a daemon that has no bridge removes the one that it finds: that of the machine's daemon.
 fn start(folder: &std::path::Path) {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let path = |name: &str| folder.join(name).display().to_string();
     Command::new("setsid")
         .args([
             "--fork",
+            "unshare",
+            "--net",
             "dockerd",
             "--bridge=none",
             "--iptables=false",

@@ -61,9 +61,13 @@ impl Scene {
         let owned = Command::new("chown").arg("-R").arg("dokku:dokku").arg(files.path()).status();
         assert!(owned.unwrap().success());
         dokku(&["pgbackup:remote-set", &service.name, &format!("file://{}", remote.display())]).ok();
-        for (key, value) in
-            [("keep-last", "1"), ("keep-daily", "0"), ("keep-weekly", "0"), ("keep-monthly", "0")]
-        {
+        for (key, value) in [
+            ("keep-last", "1"),
+            ("keep-daily", "0"),
+            ("keep-weekly", "0"),
+            ("keep-monthly", "0"),
+            ("min-free", "off"),
+        ] {
             dokku(&["pgbackup:set", &service.name, key, value]).ok();
         }
         // Another plugin that does not let it be destroyed, after pgbackup was asked.
