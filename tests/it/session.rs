@@ -51,18 +51,22 @@ impl Session {
 
     /// The same; false when the connection is gone.
     pub fn try_run(&mut self, script: &str) -> bool {
-        let Some(stdin) = &mut self.stdin else { return false };
-        if writeln!(stdin, "{script};\n\\echo that is done").is_err() {
-            return false;
-        }
-        let mut line = String::new();
+        self.ask(&format!("{script};")).is_some()
+    }
+
+    /// Runs `script`, whole lines of psql, to its end and gives the lines of the answer; `None` when the connection is gone.
+    pub fn ask(&mut self, script: &str) -> Option<Vec<String>> {
+        let stdin = self.stdin.as_mut()?;
+        writeln!(stdin, "{script}\n\\echo that is done").ok()?;
+        let (mut answer, mut line) = (Vec::new(), String::new());
         while self.stdout.read_line(&mut line).is_ok_and(|count| count > 0) {
             if line.trim_end() == "that is done" {
-                return true;
+                return Some(answer);
             }
+            answer.push(line.trim_end().to_owned());
             line.clear();
         }
-        false
+        None
     }
 }
 

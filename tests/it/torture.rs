@@ -92,9 +92,7 @@ fn pending_backup(service: &Service) -> Option<PathBuf> {
 
 /// The names of pgbackup's containers that run for a service.
 fn containers(service: &Service) -> Vec<String> {
-    let label = format!("label=com.dokku.pgbackup.service={}", service.name);
-    let run = docker(&["ps", "--filter", &label, "--format", "{{.Names}}"]).ok();
-    run.stdout.lines().map(str::to_owned).collect()
+    engine::sidecars(&service.name)
 }
 
 fn has_container(service: &Service, ending: &str) -> bool {

@@ -59,6 +59,11 @@ impl Disk {
         until("the dead disk is let go", || {
             Command::new("umount").arg(&self.place).output().unwrap().status.success()
         });
+        // A container that is just being made has a copy of all mounts for a moment.
+        until("nobody has the dead disk any more", || {
+            let attached = Command::new("losetup").arg("--associated").arg(&self.file).output().unwrap();
+            attached.status.success() && attached.stdout.is_empty()
+        });
         let check = Command::new("e2fsck").args(["-f", "-y"]).arg(&self.file).output().unwrap();
         assert!(
             check.status.code().is_some_and(|code| code < 4),

@@ -12,8 +12,10 @@ impl Durations {
     pub fn of(&self, command: Command) -> Duration {
         self.0.get(&command).copied().unwrap_or(Duration::from_millis(match command {
             Command::Verify | Command::Import => 3500,
-            Command::Create | Command::Restore | Command::RestoreTable | Command::Move => 1500,
-            Command::Undo | Command::Push => 600,
+            Command::Create | Command::Diff | Command::Restore | Command::RestoreTable | Command::Move => {
+                1500
+            }
+            Command::Undo | Command::Push | Command::Pull => 600,
             Command::Prune | Command::Delete | Command::BringBack => 200,
         }))
     }

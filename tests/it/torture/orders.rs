@@ -18,6 +18,8 @@ pub enum Command {
     Delete,
     Import,
     Push,
+    Pull,
+    Diff,
     /// What moves the backups away before a service is destroyed.
     Move,
     /// The first command after a destroy that was stopped: it brings them back.
@@ -34,7 +36,7 @@ pub struct Order {
 }
 
 impl Command {
-    pub const ALL: [Command; 11] = [
+    pub const ALL: [Command; 13] = [
         Command::Create,
         Command::Verify,
         Command::Restore,
@@ -44,6 +46,8 @@ impl Command {
         Command::Delete,
         Command::Import,
         Command::Push,
+        Command::Pull,
+        Command::Diff,
         Command::Move,
         Command::BringBack,
     ];
@@ -60,6 +64,8 @@ impl Command {
             Command::Delete => "delete",
             Command::Import => "import",
             Command::Push => "push",
+            Command::Pull => "pull",
+            Command::Diff => "diff",
             Command::Move => "the move before a destroy",
             Command::BringBack => "the way back after a destroy that was stopped",
         }
@@ -123,6 +129,14 @@ impl Command {
                 let id = if is_there { scene.create() } else { id };
                 order(&["pgbackup:push", &name, &id])
             }
+            Command::Pull => {
+                let id = scene.create();
+                scene.service.pgbackup("push", &[&id]).ok();
+                fs::remove_dir_all(scene.service.backup(&id)).unwrap();
+                scene.good.remove(&id);
+                order(&["pgbackup:pull", &name, &id])
+            }
+            Command::Diff => order(&["pgbackup:diff", &name]),
             Command::Move => order(&["--force", "postgres:destroy", &name]),
             Command::BringBack => {
                 dokku(&["--force", "postgres:destroy", &name]).fails_with("");

@@ -1,5 +1,6 @@
 //! A service under load, what is known of its backups and its data, and what must hold of both after every try.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use super::leftovers;
 use super::load::{INVARIANT, Load};
 use super::orders::Order;
 use crate::bench::{Hook, Run, Service, dokku, world};
+use crate::session::Session;
+use crate::started::until;
 
 /// More than this many only make each look at all of them longer.
 const KEPT: usize = 3;
@@ -22,6 +25,7 @@ pub struct Scene {
     _veto: Hook,
     /// Under the backups, where its power is going to be cut.
     pub disk: Option<Disk>,
+    asked: RefCell<Option<Session>>,
     pub service: Service,
     /// Backups that were whole: none of them may be lost.
     pub good: BTreeSet<String>,
@@ -77,6 +81,7 @@ impl Scene {
         let mut scene = Scene {
             load,
             service,
+            asked: RefCell::default(),
             good: BTreeSet::new(),
             dump,
             remote,
@@ -101,14 +106,28 @@ impl Scene {
         self.since = self.load.count();
     }
 
+    /// Asks the server by one session for all questions, and by a new one when that was ended.
+    fn ask(&self, script: &str) -> Vec<String> {
+        let mut asked = self.asked.borrow_mut();
+        let mut answer = None;
+        until("the server answers", || {
+            answer = asked.as_mut().and_then(|session| session.ask(script));
+            if answer.is_none() {
+                *asked = Some(Session::of(&self.service.container(), "postgres"));
+            }
+            answer.is_some()
+        });
+        answer.unwrap()
+    }
+
     /// The service's databases with their identities.
     pub fn databases(&self) -> Vec<(u64, String)> {
         let question =
             "select oid || ' ' || datname from pg_database where not datistemplate and datname <> 'postgres'";
-        let answer = self.service.sql_in("template1", question);
+        let answer = self.ask(&format!("{question};"));
         let pair =
             |line: &str| line.split_once(' ').map(|(oid, name)| (oid.parse().unwrap(), name.to_owned()));
-        answer.lines().map(|line| pair(line).unwrap()).collect()
+        answer.iter().map(|line| pair(line).unwrap()).collect()
     }
 
     pub fn look(&self) -> Before {
@@ -141,11 +160,11 @@ impl Scene {
 
     /// The numbers in a database's journal. Its other tables must agree with each other.
     fn journal(&self, database: &str) -> BTreeSet<u64> {
-        let question = format!("select {INVARIANT}; select n from journal");
-        // A database that was just swapped away may have one session of ours at most.
-        let answer = self.service.sql_in(database, &question);
-        let mut lines = answer.lines();
-        assert_eq!(lines.next(), Some("t"), "the invariant is broken in {database}");
+        let there =
+            format!("\\connect {database}\nselect {INVARIANT};\nselect n from journal;\n\\connect postgres");
+        let answer = self.ask(&there);
+        let mut lines = answer.iter();
+        assert_eq!(lines.next().map(String::as_str), Some("t"), "the invariant is broken in {database}");
         lines.map(|line| line.parse().unwrap()).collect()
     }
 
