@@ -3,7 +3,8 @@
 
 # command:package. A command that is there counts, wherever it came from.
 BENCH_COMMANDS=(debootstrap:debootstrap sudo:sudo git:git setpriv:util-linux column:bsdextrautils
-  ps:procps openssl:openssl xargs:findutils flock:util-linux curl:curl strace:strace gpg:gnupg ssh-keygen:openssh-client xz:xz-utils bzip2:bzip2 zstd:zstd)
+  ps:procps openssl:openssl xargs:findutils flock:util-linux mkfs.ext4:e2fsprogs losetup:mount perl:perl-base
+  curl:curl strace:strace gpg:gnupg ssh-keygen:openssh-client xz:xz-utils bzip2:bzip2 zstd:zstd)
 BENCH_PACKAGES=(ca-certificates debian-archive-keyring)
 
 missing_packages() {
