@@ -217,7 +217,7 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
         bring_back_remote(host, service, &destroyed)?;
         history::put_before(&service.layout, &destroyed.layout)?;
         // What is left may go. Without a journal, a push that was cut off only sends some parts a second time.
-        files::remove_tree(destroyed.layout.root())?;
+        take_away(host, &destroyed)?;
         host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
     }
     Ok(())
@@ -309,18 +309,39 @@ pub fn delete(host: &Host<'_>, destroyed: &Destroyed) -> Result<()> {
     let held =
         backups.iter().map(|backup| BackupLock::exclusive(&backup.folder)?.ok_or_else(|| busy(destroyed)));
     let held: Vec<BackupLock> = held.collect::<Result<_>>()?;
-    let doomed =
-        host.dokku.layout().destroyed().join(format!("{}{}", layout::DELETED_PREFIX, destroyed.name));
-    files::rename_durably(root, &doomed)?;
-    files::remove_tree(&doomed)?;
+    take_away(host, destroyed)?;
     drop((lock, held));
     Ok(())
+}
+
+/// Out of the list by one rename first, then for good.
+fn take_away(host: &Host<'_>, destroyed: &Destroyed) -> Result<()> {
+    let doomed =
+        host.dokku.layout().destroyed().join(format!("{}{}", layout::DELETED_PREFIX, destroyed.name));
+    files::rename_durably(destroyed.layout.root(), &doomed)?;
+    files::remove_tree(&doomed)
 }
 
 fn busy(destroyed: &Destroyed) -> anyhow::Error {
     Failure::busy(format!("a backup of {} is being restored or deleted now", destroyed.name))
         .hint("wait for that run to end, then type the same command again")
         .into()
+}
+
+/// Removes what a destroy made that was killed before the backups were moved. The service's lock is the caller's.
+pub fn clear_begun(host: &Host<'_>, service: &Service) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return Ok(()) };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for begun in names.filter_map(|name| Destroyed::of(host.dokku, &name)) {
+        let root = begun.layout.root();
+        let has_nothing_else =
+            || std::fs::read_dir(root).is_ok_and(|all| all.count() == files::unfinished(root).len());
+        if begun.service == service.name && !files::exists(&begun.layout.own())? && has_nothing_else() {
+            files::remove_tree(root)?;
+            host.progress.note(&format!("removed the folder {} that a killed run had left", begun.name));
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a killed deletion left. It only takes room, so it is no reason to fail.

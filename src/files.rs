@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
 
+use crate::process;
+
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 const READABLE_FILE: u32 = 0o644;
@@ -118,10 +120,38 @@ fn copy_away(from: &Path, to: &Path) -> Result<()> {
         let _ = remove_tree(&beside);
         return Err(error);
     }
-    let removed = remove_tree(from);
-    // A folder that something is mounted on can be emptied, and no more.
-    let is_empty = fs::read_dir(from).is_ok_and(|mut entries| entries.next().is_none());
-    if is_empty { Ok(()) } else { removed }
+    remove_at_once(from)
+}
+
+/// Removes what must not be found half-removed, for that might look whole: its name goes first, by one rename.
+fn remove_at_once(path: &Path) -> Result<()> {
+    let doomed = beside(path);
+    match fs::rename(path, &doomed) {
+        // What something is mounted on can be emptied, and no more.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let entries = entries.with_context(|| format!("cannot remove {}", path.display()))?;
+            entries.iter().try_for_each(|entry| remove_at_once(&entry.path()))
+        }
+        renamed => {
+            let gone = renamed.and_then(|()| sync_parent(path));
+            gone.with_context(|| format!("cannot remove {}", path.display()))?;
+            remove_tree(&doomed)
+        }
+    }
+}
+
+/// What dead processes have left in `folder` of what they wrote, copied or removed there.
+pub fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    let is_left = |path: &PathBuf| writer(path).is_some_and(|pid| process::start_time(pid).is_none());
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_left).collect()
+}
+
+/// The process whose work this is, if it has a name by [`beside`].
+fn writer(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(".new")?;
+    name.rsplit_once('.')?.1.parse().ok()
 }
 
 fn moving(from: &Path, to: &Path) -> String {
@@ -442,6 +472,19 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o777, 0o700);
         assert_eq!(plain_files(folder.path()).unwrap(), [("a/b/file".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_known_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let dead = folder.path().join(format!(".settings.toml.{}.new", u32::MAX));
+        let living = beside(&folder.path().join("settings.toml"));
+        for path in [&dead, &living, &folder.path().join(".new"), &folder.path().join("x.1.new")] {
+            write_private(path, b"").unwrap();
+        }
+        assert_eq!(unfinished(folder.path()), [dead]);
+        remove_at_once(&living).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

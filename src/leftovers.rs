@@ -38,6 +38,7 @@ pub fn clear_without_docker(host: &Host<'_>, service: &Service, _held: &ServiceL
 }
 
 fn clear_folders(host: &Host<'_>, service: &Service) -> Result<()> {
+    clear_unfinished(host, service)?;
     for entry in catalog::list(&service.layout)? {
         let (folder, what) = match &entry {
             Entry::Pending { name } => (layout_name(layout::PENDING_PREFIX, name), "unfinished backup"),
@@ -51,8 +52,22 @@ fn clear_folders(host: &Host<'_>, service: &Service) -> Result<()> {
         files::remove_tree(&service.layout.backups().join(folder))?;
         host.progress.note(&format!("removed the {what} {} that a killed run had left", entry.name()));
     }
+    destroyed::clear_begun(host, service)?;
     destroyed::clear_deleted(host);
     clear_scratch(host, service)
+}
+
+/// Removes what was being written, copied or moved away.
+fn clear_unfinished(host: &Host<'_>, service: &Service) -> Result<()> {
+    let layout = &service.layout;
+    for folder in [layout.root().to_owned(), layout.own(), layout.backups(), layout.pushing()] {
+        for path in files::unfinished(&folder) {
+            files::remove_tree(&path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            host.progress.note(&format!("removed the unfinished {name} that a killed run had left"));
+        }
+    }
+    Ok(())
 }
 
 /// Removes containers and scratch folders of drills that are dead. They run without the service's lock.

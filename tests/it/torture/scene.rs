@@ -191,6 +191,13 @@ impl Scene {
     #[track_caller]
     pub fn assert_backups(&mut self, order: &Order) {
         self.service.assert_nothing_left();
+        let moved = fs::read_dir(world().join("lib/data/pgbackup/destroyed")).into_iter().flatten().flatten();
+        let mut moved = moved.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        assert_eq!(
+            moved.find(|name| name.contains(&self.service.name)),
+            None,
+            "a folder of a destroy is left"
+        );
         let there = self.folders();
         let lost: Vec<&String> = self.good.iter().filter(|id| !there.contains(*id)).collect();
         assert!(lost.is_empty(), "lost: {lost:?}");
