@@ -66,8 +66,9 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     // The data is as old as the dump, however long another run was waited for.
     let started = Instant::now();
     let began = host.time_of(started);
-    let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
+    // Only now: they may just have come back, after a destroy that was stopped.
+    let settings = host.settings(service)?;
     let pace = Pace::of(&settings, options.jobs, options.gentle);
     if pace.gentle {
         process::step_back();

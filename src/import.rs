@@ -88,8 +88,9 @@ fn carry_out(
     let started = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
     let lock = host.lock(service, "pgbackup:import", Duration::ZERO)?;
-    let settings = host.settings(service)?;
     leftovers::clear(host, service, &lock)?;
+    // Only now: they may just have come back, after a destroy that was stopped.
+    let settings = host.settings(service)?;
     let server = Server::of(host, service)?;
     // Of a service whose database was dropped, a backup may be all the more welcome.
     let facts = restore::facts_of_target(&server, &service.database)?;
