@@ -198,20 +198,24 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
 /// wanted to destroy it has ended. The service's lock is the caller's.
 pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
     for destroyed in of_living(host, service) {
-        let there: Vec<_> =
-            catalog::whole(catalog::list(&service.layout)?).into_iter().map(|one| one.id).collect();
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
             let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
             files::create_private_folders(&service.layout.backups())?;
             let name = Path::new(entry.name());
             let (from, to) = (destroyed.layout.backups().join(name), service.layout.backups().join(name));
-            // A copy that was whole before the original could be removed is enough.
-            if there.iter().any(|id| id.as_str() == entry.name()) {
+            // Of two, one is what a removal left that was cut off.
+            if files::exists(&to)? && has_all_of(&to, &from)? {
                 files::remove_tree(&from)?;
-            } else {
-                files::move_folder(&from, &to)?;
+                continue;
             }
+            let is_rest = !files::exists(&to)? || has_all_of(&from, &to)?;
+            if is_rest {
+                files::remove_tree(&to)?;
+            }
+            // Where both have what the other lacks, neither goes.
+            let beside = format!("{}.before-destroy", entry.name());
+            files::move_folder(&from, &if is_rest { to } else { service.layout.backups().join(beside) })?;
         }
         bring_back_settings(host, service, &destroyed)?;
         bring_back_remote(host, service, &destroyed)?;
@@ -221,6 +225,13 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
         host.progress.note(&format!("{} was not destroyed after all: its backups are back", service.name));
     }
     Ok(())
+}
+
+/// Whether every file that is in the backup `part` is in `all`, too.
+fn has_all_of(all: &Path, part: &Path) -> Result<bool> {
+    let there = files::plain_files(all)?;
+    let own = files::plain_files(part)?;
+    Ok(own.iter().filter(|(name, _)| !layout::is_later_record(name)).all(|file| there.contains(file)))
 }
 
 /// Settings that somebody made meanwhile are in force; the old ones stay beside them.

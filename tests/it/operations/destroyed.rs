@@ -184,21 +184,26 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     let (damaged, id) = (service.create(), service.create());
     fs::remove_file(service.backup(&damaged).join("manifest.toml")).unwrap();
     let twice = service.create();
+    service.pgbackup("set", &["jobs", "3"]).ok();
     service.pgbackup("remote-set", &["s3://before"]).ok();
     let remote = service.root().join("pgbackup/remote.toml");
     let aside = tempfile::tempdir().unwrap();
-    let copied = Command::new("cp").arg("--archive").arg(service.backup(&twice)).arg(aside.path()).status();
+    let copied = Command::new("cp")
+        .arg("--archive")
+        .args([service.backup(&twice), service.backup(&id)])
+        .arg(aside.path())
+        .status();
     assert!(copied.unwrap().success());
     let veto = Veto::of(&service);
     destroy(&service).fails_with("");
     drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
-    // As if it had been copied back already.
-    let script = "install -d -m 700 -o dokku -g dokku \"${1%/*}\" \"$1\" && mv \"$2\" \"$1/\"";
+    // As if one had been copied back already, and the other's removal here had been cut off.
+    let script = "install -d -m 700 -o dokku -g dokku \"${1%/*}\" \"$1\" && rm \"$3\"/dump/*.zst && mv \"$2\" \"$3\" \"$1/\"";
     let moved = Command::new("bash")
         .args(["-c", script, "-"])
         .arg(service.backups())
-        .arg(aside.path().join(&twice))
+        .args([aside.path().join(&twice), aside.path().join(&id)])
         .status();
     assert!(moved.unwrap().success());
     let run = service.pgbackup("create", &[]).ok();
@@ -207,6 +212,8 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
     assert_eq!(mode(&remote), 0o600);
     let ids: Vec<String> =
         backups(&service).iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
+    let made = fs::read_to_string(service.backup(&ids[0]).join("manifest.toml")).unwrap();
+    assert!(made.contains("jobs = 3\n"), "made without the settings that came back: {made}");
     assert!(ids.len() == 5 && ids.contains(&twice) && ids.contains(&id) && ids.contains(&damaged), "{ids:?}");
     assert!(service.backup(&damaged).join("dump/toc.dat").exists(), "what is left of a damaged one");
     assert_eq!(kept(&service.name), Vec::<Value>::new());
