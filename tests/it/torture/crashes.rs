@@ -170,7 +170,10 @@ fn run(scene: &Scene, order: &Order, victim: Victim, delay: Duration, dice: &mut
         assert!(struck.elapsed() < PATIENCE, "{} does not end after {victim:?} was killed", run.line());
         std::thread::sleep(Duration::from_millis(2));
     }
-    Try { ended: run.end(), hit, lived: started.elapsed(), left: Vec::new() }
+    let (ended, lived) = (run.end(), started.elapsed());
+    // A process that has just ended takes a signal, too.
+    let hit = hit && (victim != Victim::Program || ended.code != 0);
+    Try { ended, hit, lived, left: Vec::new() }
 }
 
 /// One try with everything that must hold after it; `None` when the run had ended before it could be struck.

@@ -27,7 +27,7 @@ impl Disk {
     pub fn mount(service: &Service) -> Option<Self> {
         let place = service.root().join("pgbackup");
         let file = service.root().with_file_name(format!(".{}.disk", service.name));
-        let script = "truncate -s 96M \"$1\" && mkfs.ext4 -q -F -m 0 \"$1\" && install -d -m 700 \"$2\"";
+        let script = "truncate -s 96M \"$1\" && mkfs.ext4 -q -F -m 0 \"$1\" && install -d -m 700 -o dokku -g dokku \"$2\"";
         run("bash", &["-c", script, "-", text(&file), text(&place)]);
         let disk = Disk { file, place };
         if !disk.attach() {
@@ -36,13 +36,14 @@ impl Disk {
         }
         run("chown", &["dokku:dokku", text(&disk.place)]);
         run("chmod", &["700", text(&disk.place)]);
-        run("rmdir", &[text(&disk.place.join("lost+found"))]);
         run("sync", &["-f", text(&disk.place)]);
         Some(disk)
     }
 
     fn attach(&self) -> bool {
         let mounted = Command::new("mount").args(["-o", OPTIONS]).args([&self.file, &self.place]).output();
+        // Root's, made by mkfs and again by each check.
+        let _ = std::fs::remove_dir(self.place.join("lost+found"));
         mounted.unwrap().status.success()
     }
 

@@ -139,8 +139,9 @@ impl Command {
             Command::Diff => order(&["pgbackup:diff", &name]),
             Command::Move => order(&["--force", "postgres:destroy", &name]),
             Command::BringBack => {
-                dokku(&["--force", "postgres:destroy", &name]).fails_with("");
-                assert!(!scene.service.backups().exists(), "the backups were not moved away");
+                let destroy = dokku(&["--force", "postgres:destroy", &name]).fails_with("");
+                let told = format!("{}{}", destroy.stdout, destroy.stderr);
+                assert!(!scene.service.backups().exists(), "the backups were not moved away:\n{told}");
                 order(&["pgbackup:prune", &name])
             }
         }
