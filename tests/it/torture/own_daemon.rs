@@ -73,6 +73,8 @@ impl Drop for Daemon {
         let process = pid(&self.0);
         let _ = kill_process(process, Signal::TERM);
         until("our docker daemon has ended", || rustix::process::test_kill_process(process).is_err());
+        // A daemon mounts its folder upon itself.
+        let _ = Command::new("umount").arg("--recursive").arg(self.0.join("data")).status();
         let _ = fs::remove_dir_all(&self.0);
     }
 }
