@@ -1,6 +1,6 @@
 //! The campaign, a sample of it in each run of the tests and all of it in `make torture`: what happens to a run from
-//! outside: kill -9, power cuts, signals, containers that die, other runs, a full disk. Afterwards the live database is as it was, no
-//! unfinished thing is taken for good, and nothing is left that the next run can't clear.
+//! outside: kill -9, power cuts, signals, containers that die, other runs, a full disk. Afterwards the live database is as
+//! it was, no unfinished thing is taken for good, and nothing is left that the next run can't clear.
 
 mod asked;
 mod crashes;
