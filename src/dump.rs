@@ -1,26 +1,22 @@
 //! Dumping a database into a folder while digesting what is already complete. Used by `create` and by drills.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
-use crate::error::{self, Failure};
-use crate::files::{self, Space};
+use crate::error;
+use crate::files;
 use crate::host::Host;
 use crate::layout;
 use crate::lock_wait::LockWatch;
 use crate::manifest::read_toc;
 use crate::postgres;
+use crate::room::RoomWatch;
 use crate::server::{Server, Sidecar, session_name};
 use crate::settings::Room;
 use crate::toc::Toc;
-use crate::units;
 use crate::watch::FolderWatch;
-
-/// How often the free space is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Where the sidecar sees the folder.
 const INSIDE: &str = "/backup/dump";
@@ -111,9 +107,11 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
     };
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
     let running = host.docker.start_job(&container)?;
-    let mut looked = Instant::now();
     let session = session_name(job.id, "dump");
     let mut locks = job.lock_timeout.map(|limit| LockWatch::start(server, job.database, session, limit));
+    // The servers' data is often on the same disk.
+    let backups = job.folder.parent().unwrap_or(job.folder);
+    let mut room = RoomWatch::new(backups, min_free, "the dump was stopped and removed; make room first");
     let output = running.wait(|| {
         for name in watch.completed()? {
             digester.submit(format!("{}/{name}", layout::DUMP));
@@ -122,11 +120,7 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         if let Some(locks) = &mut locks {
             locks.look(digester.done_bytes(), host.progress)?;
         }
-        if looked.elapsed() > LOOK_EVERY {
-            looked = Instant::now();
-            stop_before_the_disk_is_full(job.folder, min_free)?;
-        }
-        Ok(())
+        room.look()
     })?;
     server.checked("pg_dump", output)?;
     watch.completed()?.into_iter().for_each(|name| digester.submit(format!("{}/{name}", layout::DUMP)));
@@ -143,27 +137,6 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         check_sizes(job.folder, &digests)?;
     }
     Ok(Dumped { toc: read_toc(job.folder).context("pg_dump ended well, but")?, digests })
-}
-
-/// The servers' data is often on the same disk, and a server without room stops.
-fn stop_before_the_disk_is_full(folder: &Path, min_free: Room) -> Result<()> {
-    let space = files::space(folder)?;
-    let stays = stays_free(space, min_free);
-    if space.free >= stays {
-        return Ok(());
-    }
-    let (free, place) = (units::bytes(space.free), folder.parent().unwrap_or(folder).display());
-    let stays = units::bytes(stays);
-    Err(Failure::refused(format!(
-        "the disk is nearly full: only {free} are left in {place}, and {stays} are to stay free"
-    ))
-    .hint("the dump was stopped and removed; make room first")
-    .into())
-}
-
-/// Even without a `min-free`, a server needs some room.
-fn stays_free(space: Space, min_free: Room) -> u64 {
-    min_free.of(space.total).max(space.reserve())
 }
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
@@ -192,17 +165,4 @@ fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dump_leaves_what_is_to_stay_free() {
-        let space = Space { free: 0, total: 1_000_000 };
-        assert_eq!(stays_free(space, Room::Bytes(0)), 50_000);
-        assert_eq!(stays_free(space, Room::Percent(10)), 100_000);
-        assert_eq!(stays_free(space, Room::Bytes(300_000)), 300_000);
-    }
 }

@@ -143,6 +143,11 @@ impl ServiceLayout {
         &self.root
     }
 
+    /// dokku-postgres' own: what the server stores. Often a disk of its own.
+    pub fn server_data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
     pub fn own(&self) -> PathBuf {
         self.root.join("pgbackup")
     }

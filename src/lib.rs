@@ -45,6 +45,7 @@ pub mod push;
 pub mod restore;
 pub mod retention;
 pub mod roles;
+pub mod room;
 pub mod schema;
 pub mod scratch;
 pub mod server;

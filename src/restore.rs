@@ -6,6 +6,7 @@ mod proof;
 pub mod tables;
 mod target;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -179,10 +180,20 @@ fn decide(
     })
 }
 
+/// Where the server's data are; a service that keeps them elsewhere is taken to have them on its own disk.
+fn server_disk(target: &Service) -> Result<PathBuf> {
+    let data = target.layout.server_data();
+    Ok(if files::exists(&data)? { data } else { target.layout.root().to_owned() })
+}
+
+/// Postgres writes everything to its log first, and keeps about this much of it (its default `max_wal_size`).
+const LOG: u64 = 1_000_000_000;
+
 /// Room for a second database beside the live one, on the disk that holds the server's data.
 fn check_space(target: &Service, manifest: &Manifest) -> Result<()> {
-    let space = files::space(target.layout.root())?;
-    let (free, needed) = (space.free, manifest.database.size_bytes + space.reserve());
+    let space = files::space(&server_disk(target)?)?;
+    let size = manifest.database.size_bytes;
+    let (free, needed) = (space.free, size.saturating_add(size.min(LOG)).saturating_add(space.reserve()));
     if free >= needed {
         return Ok(());
     }
@@ -242,6 +253,7 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
     host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
     let creation = found.creation(&plan.restoring, &toc);
     let manifest = &plan.backup.manifest;
+    let disk = server_disk(service)?;
     let scratch = without_deadlock(host, jobs, |jobs| {
         let scratch = NewDatabase::create(&server, &plan.restoring, version, &creation)?;
         let job = RestoreJob {
@@ -250,6 +262,7 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
             lc_monetary: &manifest.server.lc_monetary,
             command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
             growing: Some((&plan.restoring, manifest.database.size_bytes)),
+            disk: Some(disk.clone()),
         };
         run_pg_restore(host, &server, job)?;
         Ok(scratch)
@@ -357,5 +370,12 @@ pub fn facts_of_target(server: &Server<'_>, database: &str) -> Result<ServerFact
 
 /// The backup of `source` that `wanted` names.
 pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
-    catalog::find(&source.name, catalog::list(&source.layout)?, wanted)
+    let backup = catalog::find(&source.name, catalog::list(&source.layout)?, wanted)?;
+    if backup.manifest.service == source.name {
+        return Ok(backup);
+    }
+    let whose = &backup.manifest.service;
+    Err(Failure::refused(format!("backup {} of {} is one of service {whose}", backup.id, source.name))
+        .hint(format!("choose another one: dokku pgbackup:list {}", source.name))
+        .into())
 }

@@ -1,6 +1,6 @@
 //! Filling a database from a backup: its roles, `pg_restore` in a sidecar, a database that goes away unless it is kept.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +12,9 @@ use crate::layout;
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, literal};
 use crate::roles;
+use crate::room::RoomWatch;
 use crate::server::{Server, Sidecar};
+use crate::settings::Room;
 use crate::toc::{Entry, Toc};
 
 /// Makes the roles that the backup knows and the server does not.
@@ -51,6 +53,8 @@ pub struct RestoreJob<'a> {
     pub command: Vec<String>,
     /// The database to watch growing, and the bytes it is going to have.
     pub growing: Option<(&'a str, u64)>,
+    /// The disk that the server writes to, where it can be seen.
+    pub disk: Option<PathBuf>,
 }
 
 /// Runs one `pg_restore` in a sidecar to its end.
@@ -65,6 +69,8 @@ pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>)
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
     let running = host.docker.start_job(&container)?;
     let mut asked = Instant::now();
+    let hint = "what was restored so far is removed again; make room on that disk first";
+    let mut room = job.disk.as_deref().map(|disk| RoomWatch::new(disk, Room::Bytes(0), hint));
     let output = running.wait(|| {
         if let Some((database, total)) = job.growing.filter(|_| asked.elapsed() > SIZE_EVERY) {
             let question = format!("select to_json(pg_database_size({}));\n", literal(database));
@@ -74,7 +80,7 @@ pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>)
             }
             asked = Instant::now();
         }
-        Ok(())
+        room.as_mut().map_or(Ok(()), RoomWatch::look)
     })?;
     host.progress.done();
     server.checked("pg_restore", output)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
-use super::{RestoreOptions, keep, refuse_unless_whole};
+use super::{RestoreOptions, keep, refuse_unless_whole, server_disk};
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
@@ -194,6 +194,7 @@ fn restore_job<'a>(plan: &'a TablesPlan, folder: &'a Path, command: Vec<String>)
         lc_monetary: &manifest.server.lc_monetary,
         command,
         growing: None,
+        disk: server_disk(&plan.target).ok(),
     }
 }
 
@@ -232,7 +233,12 @@ fn load_rows(
             .iter()
             .filter(|entry| entry.kind == "TABLE DATA" && belongs(&entry.schema, &entry.name));
         data.for_each(|entry| list.push_str(&format!("{};\n", entry.dump_id)));
-        rows.push(sums.iter().filter(|sum| belongs(&sum.schema, &sum.name)).map(|sum| sum.rows).sum());
+        rows.push(
+            sums.iter()
+                .filter(|sum| belongs(&sum.schema, &sum.name))
+                .map(|sum| sum.rows)
+                .fold(0, u64::saturating_add),
+        );
     }
     files::write_private(&work.folder.join("list"), list.as_bytes())?;
     borrow_dump(work, &plan.backup.folder)?;

@@ -1,6 +1,7 @@
 //! The drill: a real restore into a throwaway server of the same image, dumped again and compared.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -34,7 +35,7 @@ pub fn drill(
     report: &mut VerifyReport,
 ) -> Result<()> {
     let scratch = Scratch::begin(host, service, &backup.id)?;
-    check_space(host, backup)?;
+    let disk = check_space(host, backup)?;
     host.progress.step("Starting a throwaway server");
     let likeness = Likeness {
         purpose: "drill",
@@ -46,7 +47,7 @@ pub fn drill(
     let Throwaway { server, facts, .. } = &Throwaway::start(host, service, &scratch, likeness)?;
     host.progress.step("Restoring into it");
     let problems =
-        restore_into(host, server, facts, backup, &scratch, restore::possible_jobs(toc, pace.jobs))?;
+        restore_into(host, server, facts, backup, (&scratch, disk), restore::possible_jobs(toc, pace.jobs))?;
     let failed = !problems.is_empty();
     report.check("restore", format!("into a throwaway Postgres {}", facts.version_num), problems);
     if failed {
@@ -81,14 +82,14 @@ pub fn drill(
     Ok(())
 }
 
-/// The throwaway server's data is on docker's disk, which the services often share.
-fn check_space(host: &Host<'_>, backup: &Backup) -> Result<()> {
+/// The throwaway server's data is on docker's disk, which the services often share: that is where.
+fn check_space(host: &Host<'_>, backup: &Backup) -> Result<Option<PathBuf>> {
     let folder = host.docker.root_folder()?;
     // dokku may run in a container and not see it.
-    let Ok(space) = files::space(&folder) else { return Ok(()) };
-    let needed = backup.manifest.database.size_bytes + space.reserve();
+    let Ok(space) = files::space(&folder) else { return Ok(None) };
+    let needed = backup.manifest.database.size_bytes.saturating_add(space.reserve());
     if space.free >= needed {
-        return Ok(());
+        return Ok(Some(folder));
     }
     Err(Failure::refused(format!(
         "there is too little space for a drill: {} are free in {}, {} are needed",
@@ -106,7 +107,7 @@ fn restore_into(
     server: &Server<'_>,
     facts: &ServerFacts,
     backup: &Backup,
-    scratch: &Scratch,
+    (scratch, disk): (&Scratch, Option<PathBuf>),
     jobs: usize,
 ) -> Result<Vec<Problem>> {
     let manifest = &backup.manifest;
@@ -134,6 +135,7 @@ fn restore_into(
                 &["--create", "--no-tablespaces"],
             ),
             growing: Some((database, manifest.database.size_bytes)),
+            disk: disk.clone(),
         };
         restore::run_pg_restore(host, server, job)
     });
