@@ -152,7 +152,10 @@ pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
     let note = format!("{identity}\n{}\n", destroyer(host).unwrap_or_default());
     files::write_atomic(&service.layout.own().join(IDENTITY), note.as_bytes())?;
     files::create_private_folders(destroyed.layout.root())?;
-    files::move_folder(&service.layout.own(), &destroyed.layout.own())?;
+    if let Err(error) = files::move_folder(&service.layout.own(), &destroyed.layout.own()) {
+        files::remove_if_empty(destroyed.layout.root());
+        return Err(error);
+    }
     Ok(Some(destroyed))
 }
 

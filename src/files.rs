@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this file owns changes to the file system")]
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -269,6 +270,11 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
+/// Removes a folder that was made for something that then did not come.
+pub fn remove_if_empty(folder: &Path) {
+    let _ = fs::remove_dir(folder);
+}
+
 /// Whether something is there. Not to be allowed to look is an error, and no sign of absence.
 pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().with_context(|| format!("cannot look at {}", path.display()))
@@ -334,7 +340,8 @@ pub fn open_private(folder: &Path, name: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens (or makes) a file to hold a lock on.
+/// Opens (or makes) a file to hold a lock on. On a disk that can only be read it is locked all the same: a restore needs
+/// no more of it.
 pub fn open_lock_file(path: &Path) -> Result<File> {
     wary()
         .read(true)
@@ -343,6 +350,10 @@ pub fn open_lock_file(path: &Path) -> Result<File> {
         .truncate(false)
         .mode(PRIVATE_FILE)
         .open(path)
+        .or_else(|error| {
+            let can_be_read = error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+            if can_be_read { wary().read(true).open(path) } else { Err(error) }
+        })
         .and_then(plain)
         .with_context(|| format!("cannot open the lock {}", path.display()))
 }
@@ -398,6 +409,49 @@ fn collect_files(folder: &Path, prefix: &str, found: &mut Vec<(String, u64)>) ->
         }
     }
     Ok(())
+}
+
+/// Something of ours that is not ours alone.
+#[derive(Debug)]
+pub struct Exposure {
+    pub path: PathBuf,
+    owner: u32,
+    mode: u32,
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        if self.owner == own_user() {
+            return write!(f, "others may use it (mode {:o}): chmod go= {path}", self.mode);
+        }
+        write!(f, "it belongs to user {}: chown {} {path}", self.owner, own_user())
+    }
+}
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// What in `folder`, or itself, belongs to another user, or others may read or write.
+pub fn exposed(folder: &Path) -> Result<Vec<Exposure>> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        let metadata =
+            fs::symlink_metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?;
+        if metadata.is_dir() {
+            for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
+                open.push(entry?.path());
+            }
+        }
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+        // A link has no mode of its own.
+        if owner != own_user() || (mode & 0o077 != 0 && !metadata.is_symlink()) {
+            found.push(Exposure { path, owner, mode });
+        }
+    }
+    Ok(found)
 }
 
 /// A second name for the same file, on the same file system.

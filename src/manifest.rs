@@ -283,11 +283,26 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The record in `folder`, if it is about the backup whose manifest holds `manifest`.
+    /// The record in `folder`, if it is about the backup whose manifest holds `manifest`. One that cannot be read may have
+    /// said that the backup is bad, so it counts as such; one that says so counts whatever the manifest: a verification
+    /// tells.
     pub fn read(folder: &Path, manifest: &[u8]) -> Option<Self> {
-        let bytes = files::read_bounded(&folder.join(layout::VERIFIED), MAX_MANIFEST).ok()?;
-        let verified: Self = toml::from_str(std::str::from_utf8(&bytes).ok()?).ok()?;
-        (verified.manifest_sha256 == sha256_hex(manifest)).then_some(verified)
+        let path = folder.join(layout::VERIFIED);
+        let metadata = path.symlink_metadata().ok()?;
+        let parsed = || -> Option<Self> {
+            let bytes = files::read_bounded(&path, MAX_MANIFEST).ok()?;
+            toml::from_str(std::str::from_utf8(&bytes).ok()?).ok()
+        };
+        let unreadable = || Verified {
+            at: metadata.modified().map_or(DateTime::UNIX_EPOCH, DateTime::from),
+            level: Level::Quick,
+            good: false,
+            duration_seconds: 0,
+            problems: vec![format!("{}: it cannot be read; verify the backup again", layout::VERIFIED)],
+            manifest_sha256: String::new(),
+        };
+        let verified = parsed().unwrap_or_else(unreadable);
+        (!verified.good || verified.manifest_sha256 == sha256_hex(manifest)).then_some(verified)
     }
 
     pub fn write(&self, folder: &Path) -> Result<()> {

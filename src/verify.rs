@@ -1,5 +1,6 @@
 //! Verifying a backup: its files, then what is in them, then what a real restore gives.
 
+mod claims;
 mod drill;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +135,11 @@ fn look(
     let digests = check_against_checksums(host, backup, depth, &mut report)?;
     if level >= Level::Archive && report.is_good() {
         report.level = Level::Archive;
+        report.problems.extend(claims::problems(backup, &sizes(&digests)));
+        if backup.manifest.service != service.name {
+            let what = format!("it is that of service {}", backup.manifest.service);
+            report.problems.push(Problem::new("manifest", what));
+        }
         if let Some((toc, expected)) = check_archive(backup, &digests, &mut report) {
             if level == Level::Drill && report.is_good() {
                 report.level = Level::Drill;
@@ -143,17 +149,27 @@ fn look(
     }
     host.progress.done();
     report.duration = started.elapsed();
-    remember(host, backup, &report)?;
+    if let Err(error) = remember(host, backup, &report) {
+        // On a disk that is full or can only be read, what was found is worth as much.
+        host.progress.warn(&format!("the result is not kept: {error:#}"));
+    }
     Ok(report)
 }
 
-/// The files of a backup against its `SHA256SUMS`: what a restore checks first.
+/// The files of a backup against its `SHA256SUMS`, and the manifest against the files: what a restore checks first.
 pub fn check_files(host: &Host<'_>, backup: &Backup) -> Result<Vec<Problem>> {
     let _reading = restore::keep(backup)?;
     let mut report = VerifyReport::new(backup.id.as_str());
-    check_against_checksums(host, backup, Depth::Checksum, &mut report)?;
+    let digests = check_against_checksums(host, backup, Depth::Checksum, &mut report)?;
     host.progress.done();
+    if report.is_good() {
+        report.problems = claims::problems(backup, &sizes(&digests));
+    }
     Ok(report.problems)
+}
+
+fn sizes(digests: &[FileDigest]) -> Vec<(String, u64)> {
+    digests.iter().map(|digest| (digest.name.clone(), digest.size)).collect()
 }
 
 /// Reads every file once. Missing, additional and changed files are problems; so is what cannot be read.
@@ -175,6 +191,7 @@ fn check_against_checksums(
             return Ok(Vec::new());
         }
     };
+    problems.extend(exposed(backup));
     present.retain(|(name, _)| name != layout::CHECKSUMS && !layout::is_later_record(name));
     let names: BTreeSet<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
     let expected: BTreeMap<&str, &str> =
@@ -212,6 +229,17 @@ fn check_against_checksums(
         problems,
     );
     Ok(digests)
+}
+
+/// What others could have read or changed, or the next run could not read.
+fn exposed(backup: &Backup) -> Vec<Problem> {
+    let found = files::exposed(&backup.folder).unwrap_or_default();
+    let problem = |exposure: files::Exposure| {
+        let name = exposure.path.strip_prefix(&backup.folder).unwrap_or(&exposure.path).to_string_lossy();
+        let subject = if name.is_empty() { "the folder".to_owned() } else { name.into_owned() };
+        Problem::new(subject, exposure.to_string())
+    };
+    found.into_iter().map(problem).collect()
 }
 
 /// What the files hold against what the backup says they hold.
@@ -332,6 +360,12 @@ fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec
 
 /// Problems kept in `verified.toml`: enough to know what is wrong.
 const REMEMBERED: usize = 10;
+
+/// Keeps what [`check_files`] found wrong.
+pub fn remember_damage(host: &Host<'_>, backup: &Backup, problems: &[Problem]) -> Result<()> {
+    let report = VerifyReport { problems: problems.to_vec(), ..VerifyReport::new(backup.id.as_str()) };
+    remember(host, backup, &report)
+}
 
 /// Keeps the result, unless it is good and a closer look is on record already: that one was good, too, or knows better.
 fn remember(host: &Host<'_>, backup: &Backup, report: &VerifyReport) -> Result<()> {

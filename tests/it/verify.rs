@@ -22,51 +22,6 @@ fn a_good_backup_passes_every_level_and_the_list_says_so() {
     service.assert_nothing_left();
 }
 
-#[test]
-fn a_flipped_byte_in_any_file_is_found() {
-    let service = Service::new("flip");
-    service.fill();
-    let id = service.create();
-    for name in service.files(&id) {
-        let path = service.backup(&id).join(&name);
-        let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-        for at in [0, length / 3, length / 2, length - 1] {
-            flip_byte(&path, at, 0x01);
-            let found = service.pgbackup("verify", &[&id, "--level", "quick"]);
-            assert_eq!(found.code, 3, "{name} at {at}: {}{}", found.stdout, found.stderr);
-            flip_byte(&path, at, 0x01);
-        }
-    }
-    let _ = fs::remove_file(service.backup(&id).join("verified.toml"));
-    service.pgbackup("verify", &[&id, "--level", "quick"]).ok();
-}
-
-#[test]
-fn a_missing_an_emptied_and_an_added_file_are_named() {
-    let service = Service::new("files");
-    service.fill();
-    let id = service.create();
-    for name in service.files(&id) {
-        let path = service.backup(&id).join(&name);
-        let bytes = fs::read(&path).unwrap();
-        for damage in [None, Some(&[][..]), Some(&bytes[..bytes.len() - 1])] {
-            match damage {
-                None => fs::remove_file(&path).unwrap(),
-                Some(left) => fs::write(&path, left).unwrap(),
-            }
-            let found = service.pgbackup("verify", &[&id, "--level", "archive"]);
-            assert_eq!(found.code, 3, "{name}: {}{}", found.stdout, found.stderr);
-            service.pgbackup("restore", &[&id, "--force"]).fails(6, "");
-            fs::write(&path, &bytes).unwrap();
-        }
-    }
-    fs::write(service.backup(&id).join("dump/99.dat"), b"x").unwrap();
-    service
-        .pgbackup("verify", &[&id])
-        .fails(3, "is not good")
-        .says("dump/99.dat: is not one of the backup's files");
-}
-
 /// A backup whose checksums fit and whose content does not: only the fingerprint can tell.
 #[test]
 fn content_that_was_changed_and_sealed_again_is_found() {
@@ -75,7 +30,12 @@ fn content_that_was_changed_and_sealed_again_is_found() {
     let id = service.create();
     let fingerprint = service.backup(&id).join("fingerprint.toml");
     let text = fs::read_to_string(&fingerprint).unwrap();
-    fs::write(&fingerprint, text.replace("rows = 5000", "rows = 4999")).unwrap();
+    // All in all as many, as the manifest says.
+    fs::write(
+        &fingerprint,
+        text.replace("rows = 5000", "rows = 4999").replace("rows = 100\n", "rows = 101\n"),
+    )
+    .unwrap();
     reseal(&service, &id);
     service.pgbackup("verify", &[&id, "--level", "quick"]).ok();
     service

@@ -81,6 +81,14 @@ pub fn cover_up(service: &Service, id: &str) {
     let digests = digester.finish(|_| Ok(())).unwrap();
     let fingerprint = Fingerprint::assemble(&read_toc(&folder).unwrap(), &digests).unwrap();
     fs::write(folder.join("fingerprint.toml"), toml::to_string(&fingerprint).unwrap()).unwrap();
+    let names = service.files(id).into_iter();
+    let sealed =
+        names.filter(|name| !["manifest.toml", "SHA256SUMS", "verified.toml"].contains(&name.as_str()));
+    let size: u64 = sealed.map(|name| fs::metadata(folder.join(name)).unwrap().len()).sum();
+    let mut manifest: toml::Table =
+        fs::read_to_string(folder.join("manifest.toml")).unwrap().parse().unwrap();
+    manifest["dump"]["size_bytes"] = toml::Value::Integer(size.try_into().unwrap());
+    fs::write(folder.join("manifest.toml"), manifest.to_string()).unwrap();
     reseal(service, id);
 }
 
