@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::aftermath::{self, Run};
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::code::Code;
 use crate::deployed::{self, AppRecord};
@@ -77,7 +78,9 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts);
     let earlier = catalog::whole(catalog::list(&service.layout)?);
-    let expected = earlier.first().map(|backup| backup.manifest.dump.size_bytes);
+    // Whatever a manifest says, its dump is no larger than what is there.
+    let size = |backup: &Backup| backup.manifest.dump.size_bytes.min(files::disk_use(&backup.folder));
+    let expected = earlier.first().map(size);
     check_space(service, &facts, expected, settings.min_free)?;
     let mut removed = Vec::new();
     let room = prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10), &mut removed);
@@ -111,15 +114,15 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         container_id: id.as_str(),
     };
     let Made { backup, shared_bytes } = pending::make(host, service, &server, draft, earlier.first())?;
-    prune_own_pool(host, service, options.pool);
+    prune_own_pool(host, service, options.pool, &backup.id);
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
 }
 
 /// A new good backup may replace older ones of its pool. That they cannot be removed does not make it a bad one.
-fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool) {
+fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool, made: &BackupId) {
     let mut removed = Vec::new();
-    let pruned = prune::plan(host, service).and_then(|plan| {
+    let pruned = prune::sound_plan(host, service, Some(made)).and_then(|plan| {
         if let Some(wrong) = prune::misdated(&plan) {
             host.progress
                 .warn(&format!("the date of {wrong} or the clock is wrong: no backup is removed any more"));

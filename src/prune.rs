@@ -16,6 +16,7 @@ use crate::manifest::{Level, Pool};
 use crate::retention::{self, Candidate, Reason, Verdict};
 use crate::settings::Settings;
 use crate::units;
+use crate::verify;
 
 /// What happens to a backup, and why.
 #[derive(Debug, Clone)]
@@ -36,8 +37,39 @@ impl Fate {
 
 /// The fate of every whole backup, newest first. Nothing is removed.
 pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
+    plan_for(host, service, catalog::whole(catalog::list(&service.layout)?))
+}
+
+/// The same, but what stays as the newest good one was read and is whole: `made` just now, or to its last byte here. One
+/// that rotted unnoticed must not take the place of one that is good.
+pub fn sound_plan(host: &Host<'_>, service: &Service, made: Option<&BackupId>) -> Result<Vec<Fate>> {
+    let plan = plan(host, service)?;
+    if plan.iter().all(|fate| fate.verdict != Verdict::Remove) {
+        return Ok(plan);
+    }
+    let mut backups = catalog::whole(catalog::list(&service.layout)?);
+    find_sound(host, &mut backups, made)?;
+    plan_for(host, service, backups)
+}
+
+/// Reads the newest good backup and, as long as they turn out bad, the ones before it; says so in their records.
+fn find_sound(host: &Host<'_>, backups: &mut [Backup], made: Option<&BackupId>) -> Result<()> {
+    for backup in backups.iter_mut().filter(|backup| backup.is_good()) {
+        if made == Some(&backup.id) {
+            return Ok(());
+        }
+        let problems = verify::check_files(host, backup)?;
+        let Some(first) = problems.first() else { return Ok(()) };
+        host.progress
+            .warn(&format!("backup {} is damaged and counts as bad from now on: {first}", backup.id));
+        verify::remember_damage(host, backup, &problems)?;
+        backup.verified = catalog::read(&backup.folder, backup.id.as_str())?.verified;
+    }
+    Ok(())
+}
+
+fn plan_for(host: &Host<'_>, service: &Service, backups: Vec<Backup>) -> Result<Vec<Fate>> {
     let settings = host.settings(service)?;
-    let backups = catalog::whole(catalog::list(&service.layout)?);
     let now = host.time().with_timezone(&Local);
     let decisions = retention::decide(&candidates(&backups), &settings.policies, &now);
     let fate = |decision: retention::Decision| {
@@ -122,7 +154,8 @@ pub fn make_room(
     if fits() {
         return Ok(());
     }
-    let backups = catalog::whole(catalog::list(&service.layout)?);
+    let mut backups = catalog::whole(catalog::list(&service.layout)?);
+    find_sound(host, &mut backups, None)?;
     let may_go = retention::shrink(&candidates(&backups), &host.time().with_timezone(&Local));
     let backup = |id: BackupId| backups.iter().find(|backup| backup.id == id);
     // One that is being read does not go now, and must not be counted on.

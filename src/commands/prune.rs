@@ -36,7 +36,7 @@ pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
     let host = app.host();
     let before = files::disk_use(&service.layout.backups());
     let plan = if args.dry_run {
-        prune::plan(&host, &service)?
+        prune::sound_plan(&host, &service, None)?
     } else {
         let run = Run::of("prune", Instant::now());
         let mut removed = Vec::new();
@@ -44,7 +44,7 @@ pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
             files::create_private_folders(&service.layout.own())?;
             let lock = host.lock(&service, "pgbackup:prune", Duration::ZERO)?;
             leftovers::clear_without_docker(&host, &service, &lock)?;
-            let plan = prune::plan(&host, &service)?;
+            let plan = prune::sound_plan(&host, &service, None)?;
             prune::carry_out(&host, &service, &plan, None, &mut removed)?;
             Ok(plan)
         })();
