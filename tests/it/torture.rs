@@ -4,10 +4,12 @@
 
 mod asked;
 mod crashes;
+mod damage;
 mod dice;
 mod disk;
 mod durations;
 mod engine;
+mod failing_disk;
 pub mod full_disk;
 mod hostile;
 mod interrupts;
@@ -19,7 +21,9 @@ mod orders;
 mod own_daemon;
 mod races;
 mod scene;
+mod server_disk;
 mod side_by_side;
+mod small_disk;
 mod struck;
 mod tally;
 

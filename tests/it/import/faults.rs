@@ -90,7 +90,7 @@ fn tars_that_lead_elsewhere_are_refused() {
 #[test]
 fn what_unpacks_to_more_than_there_is_room_for_is_stopped() {
     let service = Service::new("bomb");
-    let _disk = crate::torture::full_disk::SmallDisk::mount(&service, "40m");
+    let _disk = crate::torture::full_disk::small_disk(&service, 40);
     dokku(&["pgbackup:set", &service.name, "min-free", "10 MB"]).ok();
     let zeros = |head: &str| {
         let script = format!("{{ printf '{head}'; head -c 300M /dev/zero; }} | gzip -c");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -12,6 +12,11 @@ use crate::bench::{Service, dokku, mode, world};
 
 /// Where they are kept is one folder for all tests, and one of them mounts something there.
 pub static PLACE: Mutex<()> = Mutex::new(());
+
+/// Nobody else mounts anything there, or counts what is there.
+pub fn alone() -> MutexGuard<'static, ()> {
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Another file system where the backups of destroyed services are kept.
 struct OtherDisk(PathBuf);
@@ -76,7 +81,7 @@ fn forget(name: &str) {
 
 #[test]
 fn the_backups_outlive_their_service_and_come_back_into_another() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("gone");
     service.fill();
     service.create();
@@ -129,7 +134,7 @@ fn the_backups_outlive_their_service_and_come_back_into_another() {
 
 #[test]
 fn what_cannot_be_saved_is_said_and_refused_where_that_is_wanted() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("final");
     service.fill();
     dokku(&["pgbackup:set", &service.name, "final-backup", "required"]).ok();
@@ -156,7 +161,7 @@ fn what_cannot_be_saved_is_said_and_refused_where_that_is_wanted() {
 
 #[test]
 fn a_service_that_was_never_backed_up_is_destroyed_as_always() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("never");
     let run = destroy(&service).ok();
     assert!(
@@ -178,7 +183,7 @@ fn a_service_that_was_never_backed_up_is_destroyed_as_always() {
 
 #[test]
 fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("vetoed");
     service.fill();
     let (damaged, id) = (service.create(), service.create());
@@ -222,7 +227,7 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
 
 #[test]
 fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("halfway");
     let id = service.create();
     dokku(&["pgbackup:set", &service.name, "keep-daily", "9"]).ok();
@@ -279,7 +284,7 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
 
 #[test]
 fn another_file_system_gets_a_whole_copy() {
-    let _place = PLACE.lock();
+    let _place = alone();
     let service = Service::new("across");
     service.fill();
     let (first, second) = (service.create(), service.create());

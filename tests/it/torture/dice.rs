@@ -22,6 +22,15 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % limit.max(1)
     }
 
+    /// A place among `count`.
+    pub fn index(&mut self, count: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(count).unwrap())).unwrap()
+    }
+
+    pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.index(all.len())]
+    }
+
     /// Some of them, in their order.
     pub fn some<T>(&mut self, mut all: Vec<T>, count: usize) -> Vec<T> {
         while all.len() > count {
