@@ -24,6 +24,7 @@ use crate::manifest::{self, Manifest};
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
 use crate::roles;
+use crate::room::SERVER_NEEDS;
 use crate::server::Server;
 use crate::swap;
 use crate::units;
@@ -193,7 +194,8 @@ const LOG: u64 = 1_000_000_000;
 fn check_space(target: &Service, manifest: &Manifest) -> Result<()> {
     let space = files::space(&server_disk(target)?)?;
     let size = manifest.database.size_bytes;
-    let (free, needed) = (space.free, size.saturating_add(size.min(LOG)).saturating_add(space.reserve()));
+    let (free, needed) =
+        (space.free, size.saturating_add(size.min(LOG)).saturating_add(space.reserve().max(SERVER_NEEDS)));
     if free >= needed {
         return Ok(());
     }

@@ -13,6 +13,10 @@ use crate::units;
 /// How often the free space is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What a Postgres server needs, however small its disk: to drop a database it writes a checkpoint, for which it makes new
+/// segments of its log first, 16 MB each. With less, what a restore has begun could not be removed.
+pub const SERVER_NEEDS: u64 = 64_000_000;
+
 /// Looks at a disk now and then, and ends the work before there is no room left.
 #[derive(Debug)]
 pub struct RoomWatch<'a> {

@@ -12,7 +12,7 @@ use crate::layout;
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, literal};
 use crate::roles;
-use crate::room::RoomWatch;
+use crate::room::{RoomWatch, SERVER_NEEDS};
 use crate::server::{Server, Sidecar};
 use crate::settings::Room;
 use crate::toc::{Entry, Toc};
@@ -69,8 +69,8 @@ pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>)
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
     let running = host.docker.start_job(&container)?;
     let mut asked = Instant::now();
-    let hint = "what was restored so far is removed again; make room on that disk first";
-    let mut room = job.disk.as_deref().map(|disk| RoomWatch::new(disk, Room::Bytes(0), hint));
+    let hint = "what was restored so far is removed, now or by the next run; make room on that disk first";
+    let mut room = job.disk.as_deref().map(|disk| RoomWatch::new(disk, Room::Bytes(SERVER_NEEDS), hint));
     let output = running.wait(|| {
         if let Some((database, total)) = job.growing.filter(|_| asked.elapsed() > SIZE_EVERY) {
             let question = format!("select to_json(pg_database_size({}));\n", literal(database));
