@@ -37,7 +37,7 @@ impl Fate {
 
 /// The fate of every whole backup, newest first. Nothing is removed.
 pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
-    plan_for(host, service, catalog::whole(catalog::list(&service.layout)?))
+    plan_for(host, service, &catalog::whole(catalog::list(&service.layout)?))
 }
 
 /// The same, but what stays as the newest good one was read and is whole: `made` just now, or to its last byte here. One
@@ -49,7 +49,7 @@ pub fn sound_plan(host: &Host<'_>, service: &Service, made: Option<&BackupId>) -
     }
     let mut backups = catalog::whole(catalog::list(&service.layout)?);
     find_sound(host, &mut backups, made)?;
-    plan_for(host, service, backups)
+    plan_for(host, service, &backups)
 }
 
 /// Reads the newest good backup and, as long as they turn out bad, the ones before it; says so in their records.
@@ -68,10 +68,10 @@ fn find_sound(host: &Host<'_>, backups: &mut [Backup], made: Option<&BackupId>) 
     Ok(())
 }
 
-fn plan_for(host: &Host<'_>, service: &Service, backups: Vec<Backup>) -> Result<Vec<Fate>> {
+fn plan_for(host: &Host<'_>, service: &Service, backups: &[Backup]) -> Result<Vec<Fate>> {
     let settings = host.settings(service)?;
     let now = host.time().with_timezone(&Local);
-    let decisions = retention::decide(&candidates(&backups), &settings.policies, &now);
+    let decisions = retention::decide(&candidates(backups), &settings.policies, &now);
     let fate = |decision: retention::Decision| {
         let backup = backups.iter().find(|backup| backup.id == decision.id)?.clone();
         Some(Fate { backup, verdict: decision.verdict })
