@@ -24,11 +24,11 @@ const DAMAGES: [Damage; 10] = [
     ("a stored file is emptied", |file, _, _| fs::write(file, "").unwrap()),
     ("a stored file is cut off at a random point", |file, _, dice| {
         let bytes = fs::read(file).unwrap();
-        fs::write(file, &bytes[..dice.below(bytes.len())]).unwrap();
+        fs::write(file, &bytes[..dice.index(bytes.len())]).unwrap();
     }),
     ("a stored file goes on behind its end", |file, _, dice| {
         let mut bytes = fs::read(file).unwrap();
-        bytes.extend((0..=dice.below(9)).map(|_| b'\n'));
+        bytes.extend((0..=dice.index(9)).map(|_| b'\n'));
         fs::write(file, bytes).unwrap();
     }),
     ("a stored file is swapped with another backup's", |file, other, _| {
@@ -40,7 +40,7 @@ const DAMAGES: [Damage; 10] = [
         fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
     }),
     ("a stored file may be read by nobody", |file, _, _| {
-        fs::set_permissions(file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o0)).unwrap();
     }),
     ("a stored file belongs to somebody else", |file, _, dice| {
         chown(file, Some(*dice.one_of(&[0, 65534])), None).unwrap();
@@ -63,7 +63,7 @@ const DAMAGES: [Damage; 10] = [
 
 #[test]
 fn whatever_becomes_of_a_backup_is_found_refused_and_survived() {
-    let mut dice = Dice::new("damage");
+    let mut dice = Dice::of("damage");
     let specimen = Specimen::new("damage");
     damaged_files(&specimen, &mut dice);
     flipped_bits(&specimen, &mut dice);
@@ -90,7 +90,7 @@ fn damaged_files(specimen: &Specimen, dice: &mut Dice) {
         let candidates: Vec<&String> =
             files.iter().filter(|name| !fault.contains("swapped") || specimen.differs(name)).collect();
         // Every file in turn, from one that chance says.
-        let first = dice.below(candidates.len());
+        let first = dice.index(candidates.len());
         for number in 0..usize::try_from(tries(1)).unwrap() {
             let name = candidates[(first + number) % candidates.len()];
             damage(&specimen.file(name), &specimen.others_file(name), dice);
@@ -109,7 +109,7 @@ fn flipped_bits(specimen: &Specimen, dice: &mut Dice) {
         // As many in each file: most of a backup's bytes are in few of them.
         let name = &files[number % files.len()];
         let size = usize::try_from(fs::metadata(specimen.file(name)).unwrap().len()).unwrap();
-        let (at, bit) = (dice.below(size), dice.below(8));
+        let (at, bit) = (dice.index(size), dice.index(8));
         flip_byte(&specimen.file(name), at, 1 << bit);
         specimen.assert_found(&format!("bit {bit} of byte {at} of {name}"), number);
         tally.saw("found, refused");
@@ -127,9 +127,9 @@ fn damaged_folders(specimen: &Specimen) {
             fs::create_dir(&dump).unwrap();
         }),
         ("others may look into the dump's folder", &|| mode(&dump, 0o755)),
-        ("nobody may look into the dump's folder", &|| mode(&dump, 0)),
+        ("nobody may look into the dump's folder", &|| mode(&dump, 0o0)),
         ("others may look into the backup's folder", &|| mode(&folder, 0o755)),
-        ("nobody may look into the backup's folder", &|| mode(&folder, 0)),
+        ("nobody may look into the backup's folder", &|| mode(&folder, 0o0)),
         ("a file too many is in the backup's folder", &|| fs::write(dump.join("99.dat"), "x").unwrap()),
     ];
     for (number, (fault, damage)) in damages.into_iter().enumerate() {
@@ -146,7 +146,7 @@ fn damaged_folders(specimen: &Specimen) {
 
 #[test]
 fn a_damaged_newest_backup_never_costs_the_last_good_one() {
-    let mut dice = Dice::new("retention");
+    let mut dice = Dice::of("retention");
     let specimen = Specimen::in_pool("retention", &["--scheduled"]);
     let service = specimen.service.name.as_str();
     for (key, value) in [("last", "1"), ("daily", "0"), ("weekly", "0"), ("monthly", "0")] {
@@ -159,7 +159,7 @@ fn a_damaged_newest_backup_never_costs_the_last_good_one() {
     for number in 0..tries(2) {
         let name = dice.one_of(&files).clone();
         let size = usize::try_from(fs::metadata(specimen.file(&name)).unwrap().len()).unwrap();
-        flip_byte(&specimen.file(&name), dice.below(size), 1 << dice.below(8));
+        flip_byte(&specimen.file(&name), dice.index(size), 1 << dice.index(8));
         let run = specimen.service.pgbackup("prune", &[]).ok();
         assert!(
             specimen.others_file("manifest.toml").exists(),

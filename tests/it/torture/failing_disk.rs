@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::assert_sound;
 use super::dice::Dice;
-use super::disk::{Disk, has_loop_devices};
+use super::small_disk::{Disk, has_loop_devices};
 use super::full_disk::{fill_with_noise, owned_by_dokku, small_disk};
 use super::tally::{Tally, tries};
 use crate::bench::{Run, Service, dokku};
@@ -27,7 +27,7 @@ fn without_inodes_nothing_is_left_and_the_next_run_works() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("inodes");
+    let mut dice = Dice::of("inodes");
     let service = Service::new("inodes");
     service.fill();
     let folder = service.root().join("pgbackup");
@@ -42,7 +42,7 @@ fn without_inodes_nothing_is_left_and_the_next_run_works() {
         let fillers = folder.join("fillers");
         fs::create_dir(&fillers).unwrap();
         let free = usize::try_from(rustix::fs::statvfs(&folder).unwrap().f_ffree).unwrap();
-        (0..free - dice.below(14))
+        (0..free - dice.index(14))
             .for_each(|number| drop(fs::File::create(fillers.join(number.to_string())).unwrap()));
         let run = service.pgbackup("create", &["--quiet"]);
         service.assert_nothing_left();
@@ -107,7 +107,7 @@ fn what_the_disk_gives_no_more_is_never_called_good() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("unreadable");
+    let mut dice = Dice::of("unreadable");
     let service = Service::new("unreadable");
     service.fill();
     let mut tally =
@@ -118,7 +118,7 @@ fn what_the_disk_gives_no_more_is_never_called_good() {
         disk.unmount();
         // Metadata is in front and behind, too: then there is nothing to list.
         let keep =
-            1_000_000 + dice.below(if number.is_multiple_of(2) { 14_000_000 } else { 3_000_000 }) as u64;
+            1_000_000 + dice.below(if number.is_multiple_of(2) { 14_000_000 } else { 3_000_000 });
         disk.mount_again("rw");
         disk.break_behind(keep);
         let verified = service.pgbackup("verify", &[&id, "--level", "quick"]);
@@ -148,7 +148,7 @@ fn a_backup_that_the_disk_loses_is_not_made() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("loses");
+    let mut dice = Dice::of("loses");
     let service = Service::new("loses");
     service.fill();
     let folder = service.root().join("pgbackup");
@@ -157,7 +157,7 @@ fn a_backup_that_the_disk_loses_is_not_made() {
     let mut tally =
         Tally::new("Failing disk", "the disk loses what is written to it (a thin volume without room)");
     for _ in 0..tries(2) {
-        let disk = Disk::promised(&folder, 64, 1_000_000 + dice.below(2_000_000) as u64);
+        let disk = Disk::promised(&folder, 64, 1_000_000 + dice.below(2_000_000));
         dokku(&["pgbackup:set", &service.name, "min-free", "off"]);
         let mut made = Vec::new();
         for _ in 0..8 {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::assert_sound;
 use super::dice::Dice;
-use super::disk::{Disk, has_loop_devices};
+use super::small_disk::{Disk, has_loop_devices};
 use super::tally::{Tally, tries};
 use crate::bench::{Run, Service, dokku, dokku_command, world};
 
@@ -61,7 +61,7 @@ fn assert_told(run: &Run) {
 /// How much to leave: all over what it takes, and every other time close to all of it, where the small files are written.
 fn room(dice: &mut Dice, taken: u64, number: u32) -> u64 {
     let within =
-        |dice: &mut Dice, from: u64, to: u64| from + dice.below(usize::try_from(to - from).unwrap()) as u64;
+        |dice: &mut Dice, from: u64, to: u64| from + dice.below(to - from);
     if number.is_multiple_of(2) {
         within(dice, 0, taken + 20_000)
     } else {
@@ -89,7 +89,7 @@ fn a_backup_that_outgrows_the_disk_at_any_point_fails_and_leaves_nothing() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("outgrown");
+    let mut dice = Dice::of("outgrown");
     let (service, disk, taken) = growing("outgrown");
     let mut tally = Tally::new("Full disk", "the backups' disk runs full during `create`");
     for number in 0..tries(3) {
@@ -119,7 +119,7 @@ fn a_drill_on_a_full_disk_says_nothing_bad_of_the_backup_and_a_restore_works() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("drills");
+    let mut dice = Dice::of("drills");
     let (service, disk, taken) = growing("full-drill");
     let id = service.create();
     let mut tally = Tally::new("Full disk", "the backups' disk runs full during `verify`");
@@ -162,7 +162,7 @@ fn what_comes_in_and_goes_out_over_a_full_disk_is_whole_or_not_there() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("moves");
+    let mut dice = Dice::of("moves");
     let (service, disk, taken) = growing("moves");
     let id = service.create();
     let store = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -268,7 +268,7 @@ fn a_destroy_whose_backups_find_no_room_is_refused_or_saves_them_all() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("destroyed");
+    let mut dice = Dice::of("destroyed");
     let service = Service::new("no-room");
     service.fill();
     fill_with_noise(&service, 1000);
@@ -284,7 +284,7 @@ fn a_destroy_whose_backups_find_no_room_is_refused_or_saves_them_all() {
     let other = Disk::mount(&place, 32);
     let mut tally = Tally::new("Full disk", "the disk for backups of destroyed services runs full");
     for _ in 0..tries(2) {
-        let ballast = other.leave(dice.below(900_000) as u64);
+        let ballast = other.leave(dice.below(900_000));
         let run = dokku(&["--force", "postgres:destroy", &service.name]);
         assert_ne!(run.code, 0, "{}{}", run.stdout, run.stderr);
         assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);

@@ -2,7 +2,7 @@
 //! live database goes on.
 
 use super::dice::Dice;
-use super::disk::{Disk, has_loop_devices};
+use super::small_disk::{Disk, has_loop_devices};
 use super::tally::{Tally, tries};
 use super::{assert_sound, fill_waiting, in_the_middle, let_go};
 use crate::bench::{Service, docker};
@@ -52,7 +52,7 @@ fn a_restore_gives_way_before_postgres_has_no_room_left() {
     if !has_loop_devices() {
         return;
     }
-    let mut dice = Dice::new("server");
+    let mut dice = Dice::of("server");
     let small = Small::new("server-full", 256);
     fill_waiting(&small.service);
     small.service.create();
@@ -81,7 +81,7 @@ fn stopped_in_time(small: &Small, dice: &mut Dice) {
     let mut tally = Tally::new("Full disk", "Postgres's disk runs full in the middle of a `restore`");
     for _ in 0..tries(2) {
         let run = in_the_middle(&small.service, "restore");
-        let ballast = small.disk.leave(2_000_000 + dice.below(10_000_000) as u64);
+        let ballast = small.disk.leave(36_000_000 + dice.below(24_000_000));
         run.end().fails(6, "the disk is nearly full");
         // The room is still taken: what was restored has made way.
         small.assert_lives();

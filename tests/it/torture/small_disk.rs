@@ -109,10 +109,10 @@ impl Disk {
     pub fn leave(&self, free: u64) -> Ballast {
         let path = self.folder.join("ballast");
         let file = File::create(&path).unwrap();
-        let fill = self.free().saturating_sub(free);
+        let missing = self.free().saturating_sub(free);
         // Takes blocks for itself, too.
         for less in (0..64).map(|number| number * 4096) {
-            let Some(length) = fill.checked_sub(less).filter(|length| *length > 0) else { break };
+            let Some(length) = missing.checked_sub(less).filter(|length| *length > 0) else { break };
             if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length).is_ok() {
                 break;
             }

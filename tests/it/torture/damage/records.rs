@@ -14,9 +14,9 @@ fn spoil(specimen: &Specimen, record: &str, dice: &mut Dice, number: usize) {
     let bytes = fs::read(&path).unwrap();
     match number % 4 {
         0 => fs::write(&path, "").unwrap(),
-        1 => fs::write(&path, &bytes[..dice.below(bytes.len())]).unwrap(),
+        1 => fs::write(&path, &bytes[..dice.index(bytes.len())]).unwrap(),
         2 => fs::write(&path, "\u{0}".repeat(bytes.len())).unwrap(),
-        _ => flip_byte(&path, dice.below(bytes.len()), 1 << dice.below(8)),
+        _ => flip_byte(&path, dice.index(bytes.len()), 1 << dice.index(8)),
     }
 }
 
