@@ -1,6 +1,7 @@
 //! Dumping a database into a folder while digesting what is already complete. Used by `create` and by drills.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
