@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::assert_sound;
 use super::dice::Dice;
-use super::small_disk::{Disk, has_loop_devices};
 use super::full_disk::{fill_with_noise, owned_by_dokku, small_disk};
+use super::small_disk::{Disk, has_loop_devices};
 use super::tally::{Tally, tries};
 use crate::bench::{Run, Service, dokku};
 
@@ -117,8 +117,7 @@ fn what_the_disk_gives_no_more_is_never_called_good() {
         let id = service.create();
         disk.unmount();
         // Metadata is in front and behind, too: then there is nothing to list.
-        let keep =
-            1_000_000 + dice.below(if number.is_multiple_of(2) { 14_000_000 } else { 3_000_000 });
+        let keep = 1_000_000 + dice.below(if number.is_multiple_of(2) { 14_000_000 } else { 3_000_000 });
         disk.mount_again("rw");
         disk.break_behind(keep);
         let verified = service.pgbackup("verify", &[&id, "--level", "quick"]);

@@ -60,8 +60,7 @@ fn assert_told(run: &Run) {
 
 /// How much to leave: all over what it takes, and every other time close to all of it, where the small files are written.
 fn room(dice: &mut Dice, taken: u64, number: u32) -> u64 {
-    let within =
-        |dice: &mut Dice, from: u64, to: u64| from + dice.below(to - from);
+    let within = |dice: &mut Dice, from: u64, to: u64| from + dice.below(to - from);
     if number.is_multiple_of(2) {
         within(dice, 0, taken + 20_000)
     } else {
