@@ -306,7 +306,7 @@ fn an_interrupted_push_goes_on_where_it_stopped() {
 fn a_push_and_a_pull_take_little_memory() {
     const MOST: u64 = 64_000_000;
     // A gigabyte takes the same: PGBACKUP_TEST_NOISE_MB=1000 shows it.
-    let megabytes = std::env::var("PGBACKUP_TEST_NOISE_MB").map_or(60, |text| text.parse().unwrap());
+    let megabytes = std::env::var("PGBACKUP_TEST_NOISE_MB").map_or(30, |text| text.parse().unwrap());
     let (service, _store) = with_remote("memory");
     let (public, secret) = key_pair();
     service.pgbackup("set", &["age-recipient", &public]).ok();
