@@ -43,11 +43,11 @@ pub fn plan(host: &Host<'_>, service: &Service) -> Result<Vec<Fate>> {
 /// The same, but what stays as the newest good one was read and is whole: `made` just now, or to its last byte here. One
 /// that rotted unnoticed must not take the place of one that is good.
 pub fn sound_plan(host: &Host<'_>, service: &Service, made: Option<&BackupId>) -> Result<Vec<Fate>> {
-    let plan = plan(host, service)?;
+    let mut backups = catalog::whole(catalog::list(&service.layout)?);
+    let plan = plan_for(host, service, &backups)?;
     if plan.iter().all(|fate| fate.verdict != Verdict::Remove) {
         return Ok(plan);
     }
-    let mut backups = catalog::whole(catalog::list(&service.layout)?);
     find_sound(host, &mut backups, made)?;
     plan_for(host, service, &backups)
 }

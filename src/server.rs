@@ -96,12 +96,12 @@ impl<'a> Server<'a> {
 
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
     /// inside one network namespace only costs time), TLS where the server insists.
-    fn env(&self, options: &str) -> Vec<(&'static str, String)> {
+    fn env(&self, options: &str, application: &str) -> Vec<(&'static str, String)> {
         vec![
             ("PGPASSWORD", self.password.clone()),
             ("PGSSLMODE", "allow".to_owned()),
             ("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT.to_owned()),
-            ("PGAPPNAME", APPLICATION.to_owned()),
+            ("PGAPPNAME", application.to_owned()),
             ("PGTZ", "UTC".to_owned()),
             ("PGOPTIONS", options.to_owned()),
             ("PGCLIENTENCODING", "UTF8".to_owned()),
@@ -110,7 +110,7 @@ impl<'a> Server<'a> {
 
     /// Runs a tool of Postgres inside the server's own container.
     fn exec(&self, command: &[String], input: &str, always: bool) -> Result<Output> {
-        let env = self.env(&self.session_options("", &[]));
+        let env = self.env(&self.session_options("", &[]), APPLICATION);
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if always {
             self.docker.exec_always(&self.container_name, &env, command, input.as_bytes())
@@ -132,7 +132,8 @@ impl<'a> Server<'a> {
     /// Asks a question in a thread of its own, for those who cannot wait for the answer.
     pub fn ask_aside(&self, database: &str, question: String) -> JoinHandle<Result<Output>> {
         let (docker, container) = (self.docker.clone(), self.container_name.clone());
-        let (env, command) = (self.env(&self.session_options("", &[])), postgres::psql_command(database));
+        let (env, command) =
+            (self.env(&self.session_options("", &[]), APPLICATION), postgres::psql_command(database));
         std::thread::spawn(move || {
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
             docker.exec(&container, &env, &command, question.as_bytes())
@@ -201,9 +202,6 @@ impl<'a> Server<'a> {
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
         let command = if job.read_only { job.command } else { writing_for_us_alone(job.command) };
-        let mut env = self.env(&job.options);
-        env.retain(|(name, _)| *name != "PGAPPNAME");
-        env.push(("PGAPPNAME", session_name(job.backup, job.purpose)));
         JobContainer {
             name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
             service: self.service.clone(),
@@ -212,7 +210,7 @@ impl<'a> Server<'a> {
             network: format!("container:{}", self.container_name),
             user: own_identity(),
             mounts: vec![(host_folder.to_owned(), "/backup", job.read_only)],
-            env,
+            env: self.env(&job.options, &session_name(job.backup, job.purpose)),
             shm_size: None,
             writable: false,
             gentle: self.gentle,
