@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo clean-demo test torture lint bench
+.PHONY: help build release demo clean-demo test torture lint bench
 
 # The set-up installs packages and starts docker, so it is root's.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
@@ -12,6 +12,9 @@ help: ## This list
 
 build: ## The plugin's program, bin/pgbackup
 	@scripts/build
+
+release: ## The static archives of a release, with checksums, licences and SBOM
+	@scripts/release
 
 demo: ## An incident and the way back, of the data and of the code, before your eyes
 	@$(ROOT) tests/support/setup --images 17

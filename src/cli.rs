@@ -13,8 +13,8 @@ use clap::{
 
 use crate::settings::{KEYS, Key};
 pub use arguments::{
-    CreateArgs, DeleteArgs, DiffArgs, HelpArgs, InfoArgs, ListArgs, PracticeArgs, RestoreArgs, SetArgs,
-    TriggerArgs, UndoArgs, VerifyArgs,
+    CompleteArgs, CreateArgs, DeleteArgs, DiffArgs, HelpArgs, InfoArgs, ListArgs, PracticeArgs, RestoreArgs,
+    SetArgs, TriggerArgs, UndoArgs, VerifyArgs,
 };
 pub use offsite::{
     CredentialSource, ExportArgs, Form, ImportArgs, PullArgs, PushArgs, RemoteArgs, RemoteSetArgs,
@@ -313,6 +313,9 @@ Examples:
     /// Print the lines for dokku's own help
     #[command(name = "commands-help", hide = true)]
     HelpLines,
+    /// Print what may stand next on a command line
+    #[command(name = "pgbackup:complete", hide = true)]
+    Complete(CompleteArgs),
     /// Answer a trigger of dokku
     #[command(name = "trigger", hide = true)]
     Trigger(TriggerArgs),

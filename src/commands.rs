@@ -1,5 +1,6 @@
 //! One file for each subcommand: arguments → one call of core → ui.
 
+mod complete;
 mod create;
 mod delete;
 mod destroyed;
@@ -122,6 +123,7 @@ pub fn run(app: &App<'_>, command: Commands) -> Result<()> {
         Commands::Trigger(args) => trigger::run(app, &args),
         Commands::Help(args) => help::run(app, args.command.as_deref()),
         Commands::Default => help::run(app, None),
+        Commands::Complete(args) => complete::run(app, &args.words),
         Commands::HelpLines => {
             help::lines(app);
             Ok(())

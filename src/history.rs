@@ -13,6 +13,9 @@ use crate::layout::ServiceLayout;
 /// Beyond this the older half goes.
 const MAX_SIZE: u64 = 1024 * 1024;
 
+/// The commands whose failure means that backups are not made, not proven, or not off the server.
+pub const WATCHED: [&str; 3] = ["create", "verify", "push"];
+
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

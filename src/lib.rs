@@ -54,6 +54,7 @@ pub mod status;
 pub mod swap;
 pub mod tarball;
 pub mod throwaway;
+pub mod timeline;
 pub mod undo;
 pub mod verify;
 

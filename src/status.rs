@@ -16,6 +16,7 @@ use crate::manifest::{Level, Pool};
 use crate::retention::CLOCK_TOLERANCE;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::timeline::{Point, Timeline};
 
 /// A scheduled run may take its time before it is called overdue.
 const GRACE: TimeDelta = TimeDelta::hours(2);
@@ -42,6 +43,7 @@ pub struct Status {
     pub disk_bytes: u64,
     /// The last run of `create`, of `verify` and of `push`, when it failed.
     pub failures: Vec<Event>,
+    pub timeline: Timeline,
 }
 
 impl Status {
@@ -64,10 +66,12 @@ impl Status {
         };
         let backups = catalog::whole(entries);
         let last = |command: &str| events.iter().find(|event| event.command == command && event.is_telling());
-        let failures = ["create", "verify", "push"].into_iter().filter_map(last).filter(|event| !event.good);
+        let failures = history::WATCHED.into_iter().filter_map(last).filter(|event| !event.good);
         let drills = backups.iter().filter_map(|backup| backup.verified.as_ref());
         let now = host.now.with_timezone(&Local);
         let schedule = settings.as_ref().ok().and_then(|settings| settings.schedule.clone());
+        let points: Vec<Point<'_>> = backups.iter().map(Point::from).collect();
+        let timeline = Timeline::of(&points, &events, &now);
         Status {
             count: backups.len(),
             last_good: backups.iter().find(|backup| backup.is_good()).cloned(),
@@ -80,6 +84,7 @@ impl Status {
             overdue_since: schedule.and_then(|schedule| overdue(host, service, &schedule, &backups)),
             disk_bytes: files::disk_use(&service.layout.backups()),
             failures: failures.cloned().collect(),
+            timeline,
             settings,
             unreadable,
             service: service.clone(),

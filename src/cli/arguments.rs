@@ -235,6 +235,13 @@ pub struct SetArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct CompleteArgs {
+    /// The words behind `dokku`, the last one being typed
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct TriggerArgs {
     pub name: String,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use chrono::NaiveDate;
 
 use super::App;
 use super::view::overview_rows;
@@ -12,6 +13,7 @@ use crate::metrics;
 use crate::notify;
 use crate::settings::{Explained, KEYS, Key};
 use crate::status::Status;
+use crate::timeline::{Row, Timeline};
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
@@ -43,6 +45,9 @@ pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
         return Ok(());
     }
     statuses.iter().for_each(|status| show(app, status));
+    if let (Some(_), [status]) = (&args.service, statuses.as_slice()) {
+        show_days(app, &status.timeline);
+    }
     Ok(())
 }
 
@@ -66,6 +71,24 @@ fn show(app: &App<'_>, status: &Status) {
             for one in &settings.explained {
                 app.ui.detail(&format!("{:<30} {} ({})", title(one.key), shown(one), one.source.as_str()));
             }
+        }
+    }
+}
+
+/// One column for each day.
+fn show_days(app: &App<'_>, timeline: &Timeline) {
+    let day = |date: NaiveDate| date.format("%-d %b").to_string();
+    let (first, last) = (day(timeline.first), day(timeline.last));
+    let dates = format!("{first:<15}{last:>15}");
+    app.ui.detail(&format!("{:<30} {dates}", title("last-30-days")));
+    for (row, title) in [
+        (Row::Made, "backups made"),
+        (Row::Kept, "still there"),
+        (Row::Proven, "proven by a drill"),
+        (Row::Failed, "runs that failed"),
+    ] {
+        if row != Row::Failed || !timeline.is_empty(row) {
+            app.ui.detail(&format!("  {title:<28} {}", timeline.line(row)));
         }
     }
 }

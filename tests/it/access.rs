@@ -123,12 +123,10 @@ fn as_guest(line: &str) -> Run {
     Run::of(line.to_owned(), &output)
 }
 
-/// Keeps `name` from the guest; `first` as for [`Hook::denying`].
+/// Keeps `name` from the guest; `first` as for [`Hook::filtering`].
 fn keep_from_guest(name: &str, trigger: &str, first: usize) -> Hook {
-    let script = format!(
-        "user=$2; shift {first}; for name; do [[ $user == {GUEST} && $name == {name} ]] || echo \"$name\"; done\n"
-    );
-    Hook::new(&format!("guest-{name}"), trigger, &script)
+    let allows = format!("[[ $user != {GUEST} || $name != {name} ]]");
+    Hook::filtering(&format!("guest-{name}"), trigger, first, &allows)
 }
 
 /// What is left of a service of that name that was destroyed long ago.

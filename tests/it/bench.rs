@@ -83,6 +83,7 @@ pub fn furnish(root: &Path) {
     // The first command of root makes the world.
     let made = support("dokku").env("DOKKU_STANDIN_ROOT", root).arg("apps:list").output().unwrap();
     assert!(made.status.success(), "the stand-in: {}", String::from_utf8_lossy(&made.stderr));
+    remove_hooks(root);
     install_plugin(root);
     allow_full_disks(root);
 }
@@ -166,39 +167,69 @@ pub fn ssh(line: &str) -> Run {
     Run::of(format!("ssh dokku@host {line}"), &ssh_command(line).output().unwrap())
 }
 
-/// A plugin with one hook, there until it is dropped. Tests run side by side, so it appears whole.
+/// A plugin with one hook, which does its work until it is dropped. Tests run side by side and a command of another one
+/// may be about to call it: so it appears whole, and from then on answers as if it were not there.
 pub struct Hook {
-    plugin: PathBuf,
+    off: PathBuf,
 }
+
+/// How the plugins that are hooks of tests are called at the end.
+const HOOK: &str = "-hook";
 
 impl Hook {
     /// `label` decides when its turn is: plugins are called in the order of their names.
     pub fn new(label: &str, trigger: &str, script: &str) -> Self {
-        let name = format!("{label}-{}", std::process::id());
+        Self::with(label, trigger, "", script)
+    }
+
+    /// Access control that lets those names pass for which the condition `allows` of `$user` and `$name` holds;
+    /// `trigger` has `first` words before the names, the second one is the user.
+    pub fn filtering(label: &str, trigger: &str, first: usize, allows: &str) -> Self {
+        let script =
+            format!("user=$2; shift {first}\nfor name; do if {allows}; then echo \"$name\"; fi; done\n");
+        Self::with(label, trigger, &format!("shift {first}; printf '%s\\n' \"$@\";"), &script)
+    }
+
+    /// Access control that denies one name.
+    pub fn denying(name: &str, trigger: &str, first: usize) -> Self {
+        Self::filtering(&format!("deny-{name}"), trigger, first, &format!("[[ $name != {name} ]]"))
+    }
+
+    /// Another plugin that does not let a service be destroyed, after pgbackup was asked.
+    pub fn veto(service: &Service) -> Self {
+        let script = format!("[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
+        Self::new(&format!("zz-veto-{}", service.name), "service-action", &script)
+    }
+
+    fn with(label: &str, trigger: &str, when_off: &str, script: &str) -> Self {
+        let name = format!("{label}-{}{HOOK}", std::process::id());
         let made = world().join("plugins").join(&name);
         fs::create_dir_all(&made).unwrap();
         let config = "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n";
         fs::write(made.join("plugin.toml"), config).unwrap();
         let hook = made.join(trigger);
-        fs::write(&hook, format!("#!/usr/bin/env bash\n{script}")).unwrap();
+        let head =
+            format!("#!/usr/bin/env bash\nif [[ -e \"${{0%/*}}/off\" ]]; then {when_off} exit 0; fi\n");
+        fs::write(&hook, head + script).unwrap();
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
         let plugin = world().join("plugins/enabled").join(&name);
         fs::rename(&made, &plugin).unwrap();
-        Hook { plugin }
-    }
-
-    /// Access control that denies one name; `trigger` has `first` words before the names.
-    pub fn denying(name: &str, trigger: &str, first: usize) -> Self {
-        let script = format!("shift {first}\nfor name; do [[ $name == {name} ]] || echo \"$name\"; done\n");
-        Self::new(&format!("deny-{name}"), trigger, &script)
+        Hook { off: plugin.join("off") }
     }
 }
 
 impl Drop for Hook {
     fn drop(&mut self) {
-        let gone = world().join("plugins").join(self.plugin.file_name().unwrap());
-        fs::rename(&self.plugin, &gone).unwrap();
-        fs::remove_dir_all(gone).unwrap();
+        fs::write(&self.off, "").unwrap();
+    }
+}
+
+/// Those of test processes before this one; nothing calls them yet.
+fn remove_hooks(root: &Path) {
+    for plugin in fs::read_dir(root.join("plugins/enabled")).unwrap().flatten() {
+        if plugin.file_name().to_string_lossy().ends_with(HOOK) {
+            fs::remove_dir_all(plugin.path()).unwrap();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod access;
 mod app;
 mod bench;
 mod code;
+mod completion;
 mod create;
 mod deploy;
 mod diff;

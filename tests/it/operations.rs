@@ -294,6 +294,20 @@ fn a_report_says_what_is_in_force_and_where_it_comes_from() {
     assert_eq!(service.pgbackup("report", &["--keep-daily"]).ok().stdout, "9\n");
     let text = service.pgbackup("report", &[]).ok().says("Pgbackup keep daily:           9 (service)");
     assert!(!text.stdout.contains("very-secret"), "{}", text.stdout);
+    assert!(!text.stdout.contains("runs that failed"), "{}", text.stdout);
+    service.create();
+    service.pgbackup("verify", &[]).ok();
+    service.pgbackup("delete", &[&service.create(), "--force"]).ok();
+    let counts = |what: &str| {
+        let text = service.pgbackup("report", &[]).ok().stdout;
+        let line = text.lines().find(|line| line.trim_start().starts_with(what)).unwrap().to_owned();
+        let days = line.split_whitespace().last().unwrap().to_owned();
+        assert_eq!(days.len(), 30, "{text}");
+        // A test that runs over midnight sees two days.
+        days.chars().filter_map(|day| day.to_digit(10)).sum::<u32>()
+    };
+    let days = ["backups made", "still there", "proven by a drill"].map(counts);
+    assert_eq!(days, [2, 1, 1]);
     let _server = SERVER.lock();
     dokku(&["pgbackup:set", "--global", "notify-url", "https://hc.example.com?key=very-secret"]).ok();
     let unset = dokku(&["pgbackup:set", &service.name, "notify-url"]);

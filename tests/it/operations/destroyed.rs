@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::app::backups;
-use crate::bench::{Service, dokku, mode, world};
+use crate::bench::{Hook, Service, dokku, mode, world};
 
 /// Where they are kept is one folder for all tests, and one of them mounts something there.
 pub static PLACE: Mutex<()> = Mutex::new(());
@@ -36,31 +36,6 @@ impl OtherDisk {
 impl Drop for OtherDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-/// Another plugin that does not let a service be destroyed, after pgbackup was asked.
-struct Veto(PathBuf);
-
-impl Veto {
-    fn of(service: &Service) -> Self {
-        let plugin = world().join("plugins/enabled/zz-veto");
-        fs::create_dir_all(&plugin).unwrap();
-        let script = format!("#!/usr/bin/env bash\n[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
-        fs::write(plugin.join("service-action"), script).unwrap();
-        fs::write(
-            plugin.join("plugin.toml"),
-            "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n",
-        )
-        .unwrap();
-        Command::new("chmod").arg("755").arg(plugin.join("service-action")).status().unwrap();
-        Veto(plugin)
-    }
-}
-
-impl Drop for Veto {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -199,7 +174,7 @@ fn the_backups_are_back_when_another_plugin_stops_the_destroy() {
         .arg(aside.path())
         .status();
     assert!(copied.unwrap().success());
-    let veto = Veto::of(&service);
+    let veto = Hook::veto(&service);
     destroy(&service).fails_with("");
     drop(veto);
     assert_eq!(service.sql("select count(*) from cows"), "5000");
@@ -232,7 +207,7 @@ fn the_backups_come_back_only_when_the_destroy_is_over_and_the_service_is_there(
     let id = service.create();
     dokku(&["pgbackup:set", &service.name, "keep-daily", "9"]).ok();
     service.pgbackup("remote-set", &["s3://before"]).ok();
-    let veto = Veto::of(&service);
+    let veto = Hook::veto(&service);
     destroy(&service).fails_with("");
     drop(veto);
     let folder = PathBuf::from(kept(&service.name)[0]["path"].as_str().unwrap());

@@ -74,9 +74,7 @@ impl Scene {
         ] {
             dokku(&["pgbackup:set", &service.name, key, value]).ok();
         }
-        // Another plugin that does not let it be destroyed, after pgbackup was asked.
-        let script = format!("[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
-        let veto = Hook::new(&format!("zz-veto-{}", service.name), "service-action", &script);
+        let veto = Hook::veto(&service);
         let load = Load::on(&service);
         let mut scene = Scene {
             load,
