@@ -232,7 +232,7 @@ Examples:
     #[command(
         name = "pgbackup:push",
         after_help = "With push-on-create on, each new backup goes up by itself. What was interrupted goes on where it \
-stopped. A backup counts as pushed when every part was read back.
+stopped. A backup counts as pushed when every part was found there as it was sent.
 
 Examples:
   dokku pgbackup:push happycows-db
