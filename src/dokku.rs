@@ -166,7 +166,10 @@ impl Dokku {
             let why = output.last_words(1).join("");
             return Err(Failure::failed(format!("the access check {trigger} failed: {why}")).into());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
+        let printed = String::from_utf8_lossy(&output.stdout);
+        // Several plugins may answer, and dokku takes what any of them prints.
+        let printed: Vec<&str> = printed.split_whitespace().collect();
+        Ok(names.iter().filter(|name| printed.contains(name)).map(|name| (*name).to_owned()).collect())
     }
 
     /// Whether a plugin implements `trigger`; dokku's own `20_events` only logs it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::app::App;
-use crate::bench::{Hook, Run, Service, dokku, ssh_command, world};
+use crate::bench::{Denied, Run, Service, dokku, ssh_command, world};
 
 /// The name of the key of somebody who may not see everything.
 const GUEST: &str = "guest";
@@ -123,12 +123,6 @@ fn as_guest(line: &str) -> Run {
     Run::of(line.to_owned(), &output)
 }
 
-/// Keeps `name` from the guest; `first` as for [`Hook::filtering`].
-fn keep_from_guest(name: &str, trigger: &str, first: usize) -> Hook {
-    let allows = format!("[[ $user != {GUEST} || $name != {name} ]]");
-    Hook::filtering(&format!("guest-{name}"), trigger, first, &allows)
-}
-
 /// What is left of a service of that name that was destroyed long ago.
 fn destroyed_before(service: &Service, id: &str) {
     let left = world().join(format!("lib/data/pgbackup/destroyed/{}-20260101T000000Z", service.name));
@@ -171,7 +165,7 @@ fn a_service_that_is_not_the_users_is_told_of_as_if_it_did_not_exist() {
     own.sql("create table t (a int)");
     let absent = theirs.name.replace("theirs", "absent");
     let line = |line: &str, name: &str| line.replace('%', name).replace('@', &id).replace('=', &own.name);
-    let hook = keep_from_guest(&theirs.name, "user-auth-service", 3);
+    let denied = Denied::to(GUEST, &theirs.name);
     for about in sample(ABOUT_A_SERVICE) {
         let (denied, missing) = std::thread::scope(|scope| {
             let denied = scope.spawn(|| as_guest(&line(about, &theirs.name)));
@@ -190,7 +184,7 @@ fn a_service_that_is_not_the_users_is_told_of_as_if_it_did_not_exist() {
             |text: &str| text.lines().any(|line| line.contains(&theirs.name) && !line.contains("-qa"));
         assert!(!leaks(&run.stdout) && !leaks(&run.stderr), "{about}:\n{}{}", run.stdout, run.stderr);
     }
-    drop(hook);
+    drop(denied);
     fs::remove_file(settings).unwrap();
     let left = format!("{}-20260101T000000Z", theirs.name);
     dokku(&["--force", "pgbackup:delete", "--destroyed", &left]).ok();
@@ -203,7 +197,7 @@ fn an_app_that_the_user_may_not_see_is_not_named() {
     service.fill();
     let (seen, hidden) = (App::linked("seen", &[&service]), App::linked("hidden", &[&service]));
     let id = service.create();
-    let hook = keep_from_guest(&hidden.name, "user-auth-app", 2);
+    let denied = Denied::to(GUEST, &hidden.name);
     for about in [
         "list %",
         "list % --format json",
@@ -238,5 +232,5 @@ fn an_app_that_the_user_may_not_see_is_not_named() {
         let told = denied.stderr.replace(&hidden.name, &absent);
         assert_eq!((denied.code, told), (missing.code, missing.stderr), "{about}");
     }
-    drop(hook);
+    drop(denied);
 }

@@ -179,20 +179,9 @@ const HOOK: &str = "-hook";
 impl Hook {
     /// `label` decides when its turn is: plugins are called in the order of their names.
     pub fn new(label: &str, trigger: &str, script: &str) -> Self {
-        Self::with(label, trigger, "", script)
-    }
-
-    /// Access control that lets those names pass for which the condition `allows` of `$user` and `$name` holds;
-    /// `trigger` has `first` words before the names, the second one is the user.
-    pub fn filtering(label: &str, trigger: &str, first: usize, allows: &str) -> Self {
-        let script =
-            format!("user=$2; shift {first}\nfor name; do if {allows}; then echo \"$name\"; fi; done\n");
-        Self::with(label, trigger, &format!("shift {first}; printf '%s\\n' \"$@\";"), &script)
-    }
-
-    /// Access control that denies one name.
-    pub fn denying(name: &str, trigger: &str, first: usize) -> Self {
-        Self::filtering(&format!("deny-{name}"), trigger, first, &format!("[[ $name != {name} ]]"))
+        let plugin =
+            enable_plugin(label, &[(trigger, format!("[[ ! -e \"${{0%/*}}/off\" ]] || exit 0\n{script}"))]);
+        Hook { off: plugin.join("off") }
     }
 
     /// Another plugin that does not let a service be destroyed, after pgbackup was asked.
@@ -200,27 +189,59 @@ impl Hook {
         let script = format!("[[ $1 != pre-delete || $3 != {} ]]\n", service.name);
         Self::new(&format!("zz-veto-{}", service.name), "service-action", &script)
     }
-
-    fn with(label: &str, trigger: &str, when_off: &str, script: &str) -> Self {
-        let name = format!("{label}-{}{HOOK}", std::process::id());
-        let made = world().join("plugins").join(&name);
-        fs::create_dir_all(&made).unwrap();
-        let config = "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n";
-        fs::write(made.join("plugin.toml"), config).unwrap();
-        let hook = made.join(trigger);
-        let head =
-            format!("#!/usr/bin/env bash\nif [[ -e \"${{0%/*}}/off\" ]]; then {when_off} exit 0; fi\n");
-        fs::write(&hook, head + script).unwrap();
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-        let plugin = world().join("plugins/enabled").join(&name);
-        fs::rename(&made, &plugin).unwrap();
-        Hook { off: plugin.join("off") }
-    }
 }
 
 impl Drop for Hook {
     fn drop(&mut self) {
         fs::write(&self.off, "").unwrap();
+    }
+}
+
+/// A plugin with these hooks, each a script of bash; its folder.
+fn enable_plugin(label: &str, hooks: &[(&str, String)]) -> PathBuf {
+    let name = format!("{label}-{}{HOOK}", std::process::id());
+    let made = world().join("plugins").join(&name);
+    fs::create_dir_all(&made).unwrap();
+    let config = "[plugin]\ndescription = \"x\"\nversion = \"1\"\n[plugin.config]\n";
+    fs::write(made.join("plugin.toml"), config).unwrap();
+    for (trigger, script) in hooks {
+        let hook = made.join(trigger);
+        fs::write(&hook, format!("#!/usr/bin/env bash\n{script}")).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let plugin = world().join("plugins/enabled").join(&name);
+    fs::rename(&made, &plugin).unwrap();
+    plugin
+}
+
+/// A service or an app that somebody may not use, until this is dropped. One plugin for all of them: what several print
+/// is allowed by all, because dokku takes everything that any of them prints.
+pub struct Denied {
+    rule: PathBuf,
+}
+
+impl Denied {
+    /// To the owner of that ssh key; everybody else is called `default`.
+    pub fn to(user: &str, name: &str) -> Self {
+        static RULES: OnceLock<PathBuf> = OnceLock::new();
+        let rules = RULES.get_or_init(|| {
+            let script = |first: u32| {
+                format!(
+                    "user=$2; shift {first}\n\
+                    for name; do [[ -e ${{0%/*}}/denied.$user.$name ]] || echo \"$name\"; done\n"
+                )
+            };
+            enable_plugin("access", &[("user-auth-service", script(3)), ("user-auth-app", script(2))])
+        });
+        let rule = rules.join(format!("denied.{user}.{name}"));
+        fs::write(&rule, "").unwrap();
+        Denied { rule }
+    }
+}
+
+impl Drop for Denied {
+    fn drop(&mut self) {
+        fs::remove_file(&self.rule).unwrap();
     }
 }
 
