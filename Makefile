@@ -25,7 +25,6 @@ clean-demo: ## Remove what the demo left
 	@demo/clean
 
 test: ## All tests, against real Postgres containers
-	@$(ROOT) tests/support/setup
 	@scripts/test
 
 torture: ## Every fault, 200 times each; takes hours (scripts/torture --help for less)

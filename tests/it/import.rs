@@ -175,10 +175,8 @@ fn compressed_ones_come_in_several_layers_deep() {
     let service = Service::new("layers");
     service.fill();
     let script = pg_dump(&service, &[]);
-    for tool in ["gzip", "zstd", "xz", "bzip2"] {
-        let backup = herd_comes_in(&service, tool, &piped(&[tool, "-c"], &script), &[]);
-        assert_eq!(backup["import"]["wrapped"], serde_json::json!([tool]));
-    }
+    let backup = herd_comes_in(&service, "bzip2", &piped(&["bzip2", "-c"], &script), &[]);
+    assert_eq!(backup["import"]["wrapped"], serde_json::json!(["bzip2"]));
     let layered = tar_of("dump/herd.sql.xz", &piped(&["xz", "-c"], &script));
     let layered = piped(&["zstd", "-c"], &piped(&["gzip", "-c"], &layered));
     let backup = herd_comes_in(&service, "layers", &layered, &[]);

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use age::secrecy::ExposeSecret;
 
@@ -32,6 +33,8 @@ impl<T: Default + Send + 'static> Watcher<T> {
             while !stopped.load(Ordering::Relaxed) {
                 look(&mut seen);
                 looked.fetch_add(1, Ordering::Relaxed);
+                // What is watched needs the processor, too.
+                std::thread::sleep(Duration::from_millis(3));
             }
             seen
         });

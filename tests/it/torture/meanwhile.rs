@@ -322,7 +322,7 @@ fn a_locked_table_is_waited_for_with_a_word_and_given_up_after_lock_timeout() {
         .sql("create sequence tickets; create view brown as select * from cows where name like 'B%'");
     service.create();
     let mut tally = Tally::new("Others at work", "ACCESS EXCLUSIVE held on a table, a view or a sequence");
-    dokku(&["pgbackup:set", &service.name, "lock-timeout", "4"]).ok();
+    dokku(&["pgbackup:set", &service.name, "lock-timeout", "2"]).ok();
     for lock in [
         "lock table cows in access exclusive mode",
         "drop view brown",
