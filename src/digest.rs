@@ -1,13 +1,16 @@
 //! Reading a dump's files once each: SHA-256 of the stored bytes and, on the same pass, the sum of what is inside.
 //!
-//! Files are handed in as they become complete, so that `create` digests while `pg_dump` still writes others.
+//! A file may be handed in while it is still written, so that `create` is done soon after `pg_dump`, also when there is one
+//! table that is larger than all others.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -16,6 +19,9 @@ use zstd::stream::zio;
 
 use crate::copy_rows::{RowHasher, RowSum};
 use crate::files;
+
+/// How long to wait for more of a file that is still written.
+const FOLLOW_EVERY: Duration = Duration::from_millis(4);
 
 /// How closely to look at each file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,21 +57,35 @@ pub enum Content {
     Damaged(String),
 }
 
-/// A pool of threads that digests the files it is given.
+/// A pool of threads that digests the files it is given. Dropped before it is finished, it stops.
 #[derive(Debug)]
 pub struct Digester {
-    queue: Sender<String>,
+    queue: Option<Sender<Job>>,
     threads: Vec<JoinHandle<io::Result<Vec<FileDigest>>>>,
     shared: Arc<Shared>,
+    /// Whether each file that was handed in is complete.
+    handed_in: HashMap<String, Arc<AtomicBool>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    name: String,
+    complete: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
     treatment: Treatment,
-    waiting: Mutex<Receiver<String>>,
+    waiting: Mutex<Receiver<Job>>,
     done_bytes: AtomicU64,
     stopped: AtomicBool,
+}
+
+impl Shared {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
 }
 
 /// How a [`Digester`] treats its files.
@@ -103,13 +123,32 @@ impl Digester {
                 std::thread::spawn(move || work(&shared))
             })
             .collect();
-        Digester { queue, threads, shared }
+        Digester { queue: Some(queue), threads, shared, handed_in: HashMap::new() }
     }
 
-    /// Hands in a complete file, by its name relative to the folder.
-    pub fn submit(&self, name: String) {
-        // The threads only end before the queue is dropped when they failed; `finish` tells of that.
-        let _ = self.queue.send(name);
+    /// Hands in a file that is still written, by its name relative to the folder. It is read as it grows, until it is said
+    /// to be complete. One that holds no data is waited for: what stands in it may be written last.
+    pub fn follow(&mut self, name: &str) {
+        if holds_data(name) {
+            self.hand_in(name, false);
+        }
+    }
+
+    /// Hands in a complete file, or says that a followed one is complete.
+    pub fn complete(&mut self, name: &str) {
+        match self.handed_in.get(name) {
+            Some(complete) => complete.store(true, Ordering::Release),
+            None => self.hand_in(name, true),
+        }
+    }
+
+    fn hand_in(&mut self, name: &str, complete: bool) {
+        let complete = Arc::new(AtomicBool::new(complete));
+        self.handed_in.insert(name.to_owned(), Arc::clone(&complete));
+        if let Some(queue) = &self.queue {
+            // The threads only end before the queue is dropped when they failed; `finish` tells of that.
+            let _ = queue.send(Job { name: name.to_owned(), complete });
+        }
     }
 
     /// Stored bytes read so far.
@@ -118,18 +157,17 @@ impl Digester {
     }
 
     /// Waits for all files handed in, sorted by name; `tick` is called now and then and may end it with an error.
-    pub fn finish(self, mut tick: impl FnMut(u64) -> anyhow::Result<()>) -> anyhow::Result<Vec<FileDigest>> {
-        let Digester { queue, threads, shared } = self;
-        drop(queue);
-        while !threads.iter().all(JoinHandle::is_finished) {
-            if let Err(error) = tick(shared.done_bytes.load(Ordering::Relaxed)) {
-                shared.stopped.store(true, Ordering::Relaxed);
-                return Err(error);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+    pub fn finish(
+        mut self,
+        mut tick: impl FnMut(u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<FileDigest>> {
+        self.queue = None;
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            tick(self.done_bytes())?;
+            std::thread::sleep(Duration::from_millis(2));
         }
         let mut digests = Vec::new();
-        for thread in threads {
+        for thread in self.threads.drain(..) {
             let mut found = thread.join().map_err(|_| anyhow::anyhow!("a digesting thread panicked"))??;
             digests.append(&mut found);
         }
@@ -138,16 +176,27 @@ impl Digester {
     }
 }
 
+impl Drop for Digester {
+    /// Nobody reads in the folder any more when this is over.
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
 fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
     let mut digests = Vec::new();
     loop {
         let next = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(name) = next else { return Ok(digests) };
-        if shared.stopped.load(Ordering::Relaxed) {
+        let Ok(Job { name, complete }) = next else { return Ok(digests) };
+        if shared.is_stopped() {
             return Ok(digests);
         }
         let path = shared.folder.join(&name);
-        let digest = match digest_file(shared, name.clone()) {
+        let digest = match digest_file(shared, name.clone(), &complete) {
             Ok(digest) => digest,
             // Of a backup that is only read, a file that cannot be is a damaged one.
             Err(error) if !shared.treatment.make_private => FileDigest {
@@ -165,7 +214,7 @@ fn work(shared: &Shared) -> io::Result<Vec<FileDigest>> {
     }
 }
 
-fn digest_file(shared: &Shared, name: String) -> io::Result<FileDigest> {
+fn digest_file(shared: &Shared, name: String, complete: &AtomicBool) -> io::Result<FileDigest> {
     let open = if shared.treatment.make_private { files::open_private } else { files::open_inside };
     let mut file = open(&shared.folder, &name)?;
     let mut sink = match shared.treatment.depth {
@@ -177,9 +226,15 @@ fn digest_file(shared: &Shared, name: String) -> io::Result<FileDigest> {
     let mut size = 0;
     let mut buffer = vec![0u8; 128 * 1024];
     loop {
+        // Asked before, since what comes between the end that was read and the answer would be missed.
+        let is_complete = complete.load(Ordering::Acquire);
         let count = file.read(&mut buffer)?;
-        if count == 0 || shared.stopped.load(Ordering::Relaxed) {
+        if shared.is_stopped() || (count == 0 && is_complete) {
             break;
+        }
+        if count == 0 {
+            std::thread::sleep(FOLLOW_EVERY);
+            continue;
         }
         sha256.update(&buffer[..count]);
         size += count as u64;
@@ -221,11 +276,7 @@ enum Sink {
 
 impl Sink {
     fn for_file(name: &str) -> io::Result<Self> {
-        let name = name.rsplit('/').next().unwrap_or(name);
-        let (stem, compression) = match name.rsplit_once('.') {
-            Some((stem, suffix @ ("gz" | "zst"))) => (stem, Some(suffix)),
-            _ => (name, None),
-        };
+        let (stem, compression) = stem_of(name);
         let Some(summer) = Summer::for_stem(stem) else { return Ok(Sink::Other) };
         Ok(match compression {
             None => Sink::Plain(summer),
@@ -257,6 +308,20 @@ impl Sink {
             Sink::Other => Ok(Content::Other),
         }
     }
+}
+
+/// `3345.dat` and `zst` of `dump/3345.dat.zst`.
+fn stem_of(name: &str) -> (&str, Option<&str>) {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    match name.rsplit_once('.') {
+        Some((stem, suffix @ ("gz" | "zst"))) => (stem, Some(suffix)),
+        _ => (name, None),
+    }
+}
+
+/// Whether it is the file of a table or of a large object.
+fn holds_data(name: &str) -> bool {
+    Summer::for_stem(stem_of(name).0).is_some()
 }
 
 /// What sums up a file's decompressed bytes.
@@ -312,8 +377,8 @@ mod tests {
     fn digest(name: &str, bytes: &[u8]) -> FileDigest {
         let folder = tempfile::tempdir().unwrap();
         files::write_private(&folder.path().join(name), bytes).unwrap();
-        let digester = Digester::start(folder.path(), Treatment::reading(Depth::Content, 2));
-        digester.submit(name.to_owned());
+        let mut digester = Digester::start(folder.path(), Treatment::reading(Depth::Content, 2));
+        digester.complete(name);
         digester.finish(|_| Ok(())).unwrap().remove(0)
     }
 
@@ -338,6 +403,37 @@ mod tests {
         assert!(matches!(plain.content, Content::Rows(RowSum { rows: 20_000, .. })), "{plain:?}");
         assert_eq!(plain.content, zstd.content);
         assert_eq!(plain.content, gzip.content);
+    }
+
+    #[test]
+    fn a_file_that_grows_is_read_to_its_end_and_nothing_else_is_held_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = zstd::encode_all(&rows()[..], 3).unwrap();
+        let start = || Digester::start(folder.path(), Treatment::reading(Depth::Content, 1));
+        let blank = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+        let mut growing = blank.persist(folder.path().join("7.dat.zst")).unwrap();
+        let mut digester = start();
+        digester.follow("blobs_1.toc");
+        digester.follow("7.dat.zst");
+        let mut written = 0;
+        for part in whole.chunks(whole.len() / 7) {
+            growing.write_all(part).unwrap();
+            written += part.len() as u64;
+            // For ever, if it waits for the end.
+            while digester.done_bytes() < written {
+                std::thread::sleep(FOLLOW_EVERY);
+            }
+        }
+        files::write_private(&folder.path().join("blobs_1.toc"), b"5 blob_5.dat\n").unwrap();
+        digester.complete("7.dat.zst");
+        digester.complete("blobs_1.toc");
+        let digests = digester.finish(|_| Ok(())).unwrap();
+        assert_eq!(digests[0], digest("7.dat.zst", &whole));
+        assert_eq!(digests[1].size, 13, "not before it was complete");
+        // One that never is complete does not keep anybody who gives up.
+        let mut given_up = start();
+        given_up.follow("7.dat.zst");
+        drop(given_up);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::room::RoomWatch;
 use crate::server::{Server, Sidecar, session_name};
 use crate::settings::Room;
 use crate::toc::Toc;
-use crate::watch::FolderWatch;
+use crate::watch::{FolderWatch, Noticed};
 
 /// Where the sidecar sees the folder.
 const INSIDE: &str = "/backup/dump";
@@ -98,7 +98,7 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         make_private: true,
         throw_away: job.throw_away,
     };
-    let digester = Digester::start(job.folder, treatment);
+    let mut digester = Digester::start(job.folder, treatment);
     let sidecar = Sidecar {
         purpose: "dump",
         backup: job.id,
@@ -114,8 +114,11 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
     let backups = job.folder.parent().unwrap_or(job.folder);
     let mut room = RoomWatch::new(backups, min_free, "the dump was stopped and removed; make room first");
     let output = running.wait(|| {
-        for name in watch.completed()? {
-            digester.submit(format!("{}/{name}", layout::DUMP));
+        for noticed in watch.noticed()? {
+            match noticed {
+                Noticed::Begun(name) => digester.follow(&in_dump(&name)),
+                Noticed::Complete(name) => digester.complete(&in_dump(&name)),
+            }
         }
         host.progress.bytes(digester.done_bytes(), job.expected);
         if let Some(locks) = &mut locks {
@@ -124,11 +127,8 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         room.look()
     })?;
     server.checked("pg_dump", output)?;
-    watch.completed()?.into_iter().for_each(|name| digester.submit(format!("{}/{name}", layout::DUMP)));
     for (name, _) in files::plain_files(&target)? {
-        if !watch.has_told(&name) {
-            digester.submit(format!("{}/{name}", layout::DUMP));
-        }
+        digester.complete(&in_dump(&name));
     }
     let digests = digester.finish(|done| {
         host.progress.bytes(done, job.expected);
@@ -138,6 +138,11 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         check_sizes(job.folder, &digests)?;
     }
     Ok(Dumped { toc: read_toc(job.folder).context("pg_dump ended well, but")?, digests })
+}
+
+/// A file of the dump, relative to the backup's folder.
+fn in_dump(name: &str) -> String {
+    format!("{}/{name}", layout::DUMP)
 }
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
@@ -155,7 +160,7 @@ fn command(job: &DumpJob<'_>) -> Vec<String> {
 fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
     let mut on_disk = files::plain_files(&folder.join(layout::DUMP))?;
     for (name, _) in &mut on_disk {
-        *name = format!("{}/{name}", layout::DUMP);
+        *name = in_dump(name);
     }
     let digested: Vec<(String, u64)> =
         digests.iter().map(|digest| (digest.name.clone(), digest.size)).collect();

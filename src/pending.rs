@@ -118,8 +118,8 @@ fn dump_all(
 
 /// Digests small files that were just written.
 fn digest_now(folder: &Path, names: &[&str]) -> Result<Vec<FileDigest>> {
-    let digester = Digester::start(folder, Treatment::reading(Depth::Checksum, 1));
-    names.iter().for_each(|name| digester.submit((*name).to_owned()));
+    let mut digester = Digester::start(folder, Treatment::reading(Depth::Checksum, 1));
+    names.iter().for_each(|name| digester.complete(name));
     digester.finish(|_| Ok(()))
 }
 

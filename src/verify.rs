@@ -209,8 +209,9 @@ fn check_against_checksums(
     present.retain(|(name, _)| expected.contains_key(name.as_str()));
     // The longest first, so that no thread is left alone with one at the end.
     present.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let digester = Digester::start(&backup.folder, Treatment::reading(depth, host.dokku.environment().cores));
-    present.iter().for_each(|(name, _)| digester.submit(name.clone()));
+    let mut digester =
+        Digester::start(&backup.folder, Treatment::reading(depth, host.dokku.environment().cores));
+    present.iter().for_each(|(name, _)| digester.complete(name));
     let digests = digester.finish(|done| {
         host.progress.bytes(done, Some(total));
         host.check()

@@ -1,6 +1,6 @@
-//! Noticing that a file in a folder is complete, while others are still written: inotify's `IN_CLOSE_WRITE`.
+//! Noticing that a file in a folder is begun and that it is complete, while others are still written: inotify's
+//! `IN_CREATE` and `IN_CLOSE_WRITE`.
 
-use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,44 +13,46 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct FolderWatch {
     queue: OwnedFd,
-    seen: HashSet<String>,
+}
+
+/// What became of a file, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noticed {
+    Begun(String),
+    Complete(String),
 }
 
 impl FolderWatch {
     pub fn start(folder: &Path) -> Result<Self> {
         let queue =
             inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("cannot use inotify")?;
-        inotify::add_watch(&queue, folder, WatchFlags::CLOSE_WRITE)
+        inotify::add_watch(&queue, folder, WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
-        Ok(FolderWatch { queue, seen: HashSet::new() })
+        Ok(FolderWatch { queue })
     }
 
-    /// The names of the files that became complete since the last call, each once.
+    /// What has happened since the last call.
     ///
     /// Events may get lost when there are very many at once; whoever needs all files lists the folder at the end.
-    pub fn completed(&mut self) -> Result<Vec<String>> {
+    pub fn noticed(&mut self) -> Result<Vec<Noticed>> {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut reader = inotify::Reader::new(&self.queue, &mut buffer);
-        let mut names = Vec::new();
+        let mut noticed = Vec::new();
         loop {
             match reader.next() {
                 Ok(event) => {
-                    let name = event.file_name().and_then(|name| name.to_str().ok()).map(str::to_owned);
-                    if let Some(name) = name.filter(|_| event.events().contains(ReadFlags::CLOSE_WRITE)) {
-                        if self.seen.insert(name.clone()) {
-                            names.push(name);
-                        }
+                    let Some(name) = event.file_name().and_then(|name| name.to_str().ok()) else { continue };
+                    if event.events().contains(ReadFlags::CREATE) {
+                        noticed.push(Noticed::Begun(name.to_owned()));
+                    }
+                    if event.events().contains(ReadFlags::CLOSE_WRITE) {
+                        noticed.push(Noticed::Complete(name.to_owned()));
                     }
                 }
-                Err(Errno::WOULDBLOCK) => return Ok(names),
+                Err(Errno::WOULDBLOCK) => return Ok(noticed),
                 Err(error) => return Err(error).context("cannot read from inotify"),
             }
         }
-    }
-
-    /// Whether [`Self::completed`] has told of `name`.
-    pub fn has_told(&self, name: &str) -> bool {
-        self.seen.contains(name)
     }
 }
 
@@ -60,15 +62,15 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_file_is_told_when_it_is_closed_and_not_before() {
+    fn a_file_is_told_when_it_is_begun_and_when_it_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = FolderWatch::start(folder.path()).unwrap();
         let mut file = tempfile::Builder::new().prefix("7").tempfile_in(folder.path()).unwrap();
         file.write_all(b"half").unwrap();
-        assert!(watch.completed().unwrap().is_empty());
-        let path = file.into_temp_path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        assert_eq!(watch.completed().unwrap(), [name]);
-        assert!(watch.completed().unwrap().is_empty());
+        let name = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(watch.noticed().unwrap(), [Noticed::Begun(name.clone())]);
+        let _path = file.into_temp_path();
+        assert_eq!(watch.noticed().unwrap(), [Noticed::Complete(name)]);
+        assert!(watch.noticed().unwrap().is_empty());
     }
 }

@@ -72,12 +72,12 @@ fn data_file(folder: &Path, table: &str) -> PathBuf {
 /// Takes the fingerprint anew, so that the backup agrees with itself.
 pub fn cover_up(service: &Service, id: &str) {
     let folder = service.backup(id);
-    let digester = Digester::start(&folder, Treatment::reading(Depth::Content, 1));
+    let mut digester = Digester::start(&folder, Treatment::reading(Depth::Content, 1));
     service
         .files(id)
         .into_iter()
         .filter(|name| name.starts_with("dump/"))
-        .for_each(|name| digester.submit(name));
+        .for_each(|name| digester.complete(&name));
     let digests = digester.finish(|_| Ok(())).unwrap();
     let fingerprint = Fingerprint::assemble(&read_toc(&folder).unwrap(), &digests).unwrap();
     fs::write(folder.join("fingerprint.toml"), toml::to_string(&fingerprint).unwrap()).unwrap();
