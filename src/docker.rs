@@ -63,6 +63,8 @@ pub struct JobContainer {
     pub writable: bool,
     /// Gives way to other containers.
     pub gentle: bool,
+    /// How many processors it may keep busy; `None` for all.
+    pub processors: Option<f64>,
     /// The program inside, then its arguments.
     pub command: Vec<String>,
 }
@@ -202,6 +204,9 @@ impl Docker {
         }
         if job.gentle {
             tool = tool.args(LOW_WEIGHTS);
+        }
+        if let Some(processors) = job.processors {
+            tool = tool.arg("--cpus").arg(format!("{processors:.3}"));
         }
         for (host, inside, read_only) in &job.mounts {
             tool = tool.arg("--mount").arg(mount_argument(host, inside, *read_only));

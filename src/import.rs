@@ -101,7 +101,7 @@ fn carry_out(
     let unwrapped = unwrap::unwrap(host, input, &scratch.folder, settings.min_free, options.passphrase)?;
     let Unwrapped { dump, wrapped, size } = unwrapped;
     // Somebody waits for it, and the service has no part in it.
-    let pace = Pace { jobs: options.jobs.unwrap_or(settings.jobs), gentle: false };
+    let pace = Pace { jobs: options.jobs.unwrap_or(settings.jobs), gentle: false, processors: None };
     let prepared = Prepared::of(host, dump, options.database, pace.jobs, &scratch.folder)?;
     refuse_newer(&prepared, &facts, service)?;
     let what = described(&prepared);

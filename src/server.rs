@@ -37,6 +37,7 @@ pub struct Server<'a> {
     password: String,
     /// Of its sidecars.
     gentle: bool,
+    processors: Option<f64>,
     /// Once it was asked for facts.
     version: OnceLock<PgVersion>,
 }
@@ -65,6 +66,7 @@ impl<'a> Server<'a> {
             service: service.name.to_string(),
             password,
             gentle: false,
+            processors: None,
             version: OnceLock::new(),
         })
     }
@@ -84,6 +86,7 @@ impl<'a> Server<'a> {
             service: service.name.to_string(),
             password: String::new(),
             gentle: false,
+            processors: None,
             version: OnceLock::new(),
         }
     }
@@ -91,7 +94,7 @@ impl<'a> Server<'a> {
     /// The same, with sidecars that work at that pace.
     #[must_use]
     pub fn with_sidecars(self, pace: Pace) -> Self {
-        Server { gentle: pace.gentle, ..self }
+        Server { gentle: pace.gentle, processors: pace.processors, ..self }
     }
 
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
@@ -214,6 +217,7 @@ impl<'a> Server<'a> {
             shm_size: None,
             writable: false,
             gentle: self.gentle,
+            processors: self.processors,
             command,
         }
     }

@@ -74,6 +74,7 @@ impl<'a> Throwaway<'a> {
             shm_size: Some(SHM_SIZE),
             writable: true,
             gentle: likeness.pace.gentle,
+            processors: None,
             command,
         })?;
         let info = host.docker.container(container.name())?.context("the throwaway server is gone")?;

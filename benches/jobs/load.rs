@@ -39,7 +39,8 @@ pub fn memory(_: usize, table: &mut Table) {
     }
 }
 
-/// Transactions a second of pgbench for 20 seconds, while `beside` is done again and again.
+/// Transactions a second of pgbench, while `beside` is done again and again. Twenty seconds, of a gentle backup too, which
+/// goes on longer.
 fn transactions(service: &Service, mut beside: impl FnMut()) -> f64 {
     let pgbench = ["exec", &service.container(), "pgbench", "-n", "-c", "4", "-T", "20", "-U", "postgres"];
     service.sql("checkpoint");

@@ -213,6 +213,8 @@ pub fn export_and_import(rounds: usize, table: &mut Table) {
 pub fn push_and_pull(rounds: usize, table: &mut Table) {
     let service = shapes::mixed(17);
     let remote = world().join("bench-remote");
+    let made = Command::new("install").args(["-d", "-o", "dokku", "-g", "dokku"]).arg(&remote).status();
+    assert!(made.unwrap().success());
     dokku_ok(&["pgbackup:remote-set", &service.name, &format!("file://{}", remote.display())]);
     let id = some_backup(&service);
     let folder = service.backup(&id);
@@ -228,7 +230,12 @@ pub fn push_and_pull(rounds: usize, table: &mut Table) {
         seconds(|| assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success()))
     };
     let [ours, theirs] = side_by_side(rounds, [&mut { push }, &mut { copied }]);
-    table.ratio("push to a folder, read back", &ours, ("cp -r of the backup", &theirs), Aim::None);
+    table.ratio(
+        "push to a folder, each part checked there",
+        &ours,
+        ("cp -r of the backup", &theirs),
+        Aim::None,
+    );
     let [ours] = side_by_side(
         rounds,
         [&mut || {

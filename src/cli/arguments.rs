@@ -18,7 +18,7 @@ pub struct CreateArgs {
     /// Parallel jobs [default: the processors, at most 4]
     #[arg(long, value_name = "n", value_parser = jobs)]
     pub jobs: Option<usize>,
-    /// Give way to the service: one job, low weight of CPU and disk
+    /// Give way to the service: one job, a trickle of CPU and disk
     #[arg(long)]
     pub gentle: bool,
     /// How to print the result

@@ -31,6 +31,7 @@ pub fn write(host: &Host<'_>, service: &Service, backup: &Backup, out: &mut dyn 
         shm_size: None,
         writable: false,
         gentle: false,
+        processors: None,
         command: postgres::print_command("/backup/dump"),
     };
     let output = host.docker.start_printing_job(&job)?.hand_on(|piece| Ok(out.write_all(piece)?))?;

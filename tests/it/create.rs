@@ -58,14 +58,21 @@ fn a_gentle_run_has_one_job_and_low_weights_by_flag_and_by_setting() {
     service.pgbackup("set", &["jobs", "2"]).ok();
     let (create, verify) = (["pgbackup:create", &service.name], ["pgbackup:verify", &service.name]);
     let usual = told(&create);
-    assert!(usual.contains("--jobs 2") && !usual.contains("--cpu-shares"), "{usual}");
+    assert!(
+        usual.contains("--jobs 2") && !usual.contains("--cpu-shares") && !usual.contains("--cpus"),
+        "{usual}"
+    );
     let asked = told(&[&create[..], &["--gentle"]].concat());
-    assert!(asked.contains("--jobs 1") && asked.contains("--cpu-shares 64"), "{asked}");
+    assert!(
+        asked.contains("--jobs 1") && asked.contains("--cpu-shares 64") && asked.contains("--cpus 0."),
+        "{asked}"
+    );
     service.pgbackup("set", &["gentle", "on"]).ok();
     assert!(told(&create).contains("--cpu-shares 64"));
     let drill = told(&verify);
     // The throwaway server, and what restores into it and dumps it.
     assert_eq!(drill.matches("--cpu-shares 64").count(), 3, "{drill}");
+    assert!(!drill.contains("--cpus"), "{drill}");
     let many = told(&[&create[..], &["--jobs", "3"]].concat());
     assert!(many.contains("--jobs 3") && many.contains("--cpu-shares 64"), "{many}");
 }
