@@ -25,29 +25,27 @@ fn kept(name: &str, major: u32, fill: impl FnOnce(&Service)) -> Kept {
     }
     dokku(&["postgres:create", &service.name, "--image-version", &major.to_string()]).ok();
     fill(&service);
-    service.sql("vacuum analyze");
+    // Parallel workers would want more shared memory than a container has.
+    service.sql("vacuum (analyze, parallel 0)");
     fs::write(built, "").unwrap();
     service
 }
 
 /// `pgbench` and a table of jsonb, with what people write in it, and a GIN index: about 1.5 GB.
 pub fn mixed(major: u32) -> Kept {
-    kept("mixed", major, |service| {
-        let database = service.database();
-        docker(&[
-            "exec",
-            &service.container(),
-            "pgbench",
-            "-q",
-            "-i",
-            "-s",
-            "60",
-            "-U",
-            "postgres",
-            &database,
-        ])
+    kept("mixed", major, fill_mixed)
+}
+
+/// The same to be changed by `pgbench`, which the other one must not be.
+pub fn busy() -> Kept {
+    kept("busy", 17, fill_mixed)
+}
+
+fn fill_mixed(service: &Service) {
+    let database = service.database();
+    docker(&["exec", &service.container(), "pgbench", "-q", "-i", "-s", "60", "-U", "postgres", &database])
         .ok();
-        service.sql(
+    service.sql(
             "create function note(n bigint) returns text language sql immutable as $$
   select string_agg((array['the','cow','gave','milk','today','again','near','barn','north','gate','was','open','all','night','farmer',
     'came','late','with','feed','hay','water','trough','broken','fence','mended','calf','born','healthy','vet','called','morning',
@@ -61,7 +59,6 @@ insert into events (at, kind, body)
 create index on events (at);
 create index on events using gin (body);",
         );
-    })
 }
 
 /// Small tables, ten rows each.

@@ -61,7 +61,7 @@ fn transactions(service: &Service, mut beside: impl FnMut()) -> f64 {
 }
 
 pub fn load(rounds: usize, table: &mut Table) {
-    let service = shapes::mixed(17);
+    let service = shapes::busy();
     some_backup(&service);
     let idle = || std::thread::sleep(std::time::Duration::from_millis(20));
     let (mut alone, mut usual, mut gentle) = (Vec::new(), Vec::new(), Vec::new());
