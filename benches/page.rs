@@ -33,11 +33,31 @@ fn machine() -> String {
     )
 }
 
-/// Replaces what is between the marks.
+/// Puts the rows between the marks, in place of those of the same jobs; the others stay.
 pub fn write(table: &Table) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
     let page = fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once(BEGIN).expect("the mark where the table begins");
-    let (_, after) = rest.split_once(END).expect("the mark where the table ends");
-    fs::write(&path, format!("{before}{BEGIN}{}{}{END}{after}", machine(), table.markdown())).unwrap();
+    let (old, after) = rest.split_once(END).expect("the mark where the table ends");
+    let rows = merged(old, &table.markdown());
+    fs::write(&path, format!("{before}{BEGIN}{}{rows}{END}{after}", machine())).unwrap();
+}
+
+/// Rows begin with the name of their job, or of what it is compared with the same.
+fn merged(old: &str, new: &str) -> String {
+    let key = |row: &str| {
+        row.splitn(5, " | ")
+            .enumerate()
+            .filter(|(at, _)| at % 2 == 0)
+            .map(|(_, cell)| cell.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut rows: Vec<&str> = old.lines().filter(|line| line.starts_with('|')).collect();
+    for row in new.lines() {
+        match rows.iter_mut().find(|known| key(known)[..2] == key(row)[..2]) {
+            Some(known) => *known = row,
+            None => rows.push(row),
+        }
+    }
+    rows.join("\n") + "\n"
 }

@@ -8,7 +8,11 @@ _dokku_pgbackup() {
   [[ $line == *[[:space:]] ]] && words+=("")
   typed="${words[-1]}"
   if [[ ${words[1]} != pgbackup* ]]; then
-    if declare -F _dokku_complete >/dev/null; then _dokku_complete "$@"; fi
+    _dokku_others "$@"
+    return
+  fi
+  # For everybody else dokku calls sudo, which may ask for a password in the middle of the line.
+  if ((EUID)) && [[ $USER != dokku ]] && ! sudo -n -u dokku true 2>/dev/null; then
     return
   fi
   mapfile -t COMPREPLY < <(dokku --quiet pgbackup:complete "${words[@]:1}" 2>/dev/null </dev/null)
@@ -19,9 +23,19 @@ _dokku_pgbackup() {
   fi
 }
 
-# bash loads this file of dokku's only where nothing completes `dokku` yet.
-if ! declare -F _dokku_complete >/dev/null && [[ -r /usr/share/bash-completion/completions/dokku ]]; then
-  # shellcheck source=/dev/null
-  source /usr/share/bash-completion/completions/dokku
-fi
+# dokku's own completion, which bash loads only where nothing completes `dokku` yet. It asks for `have`, which bash-completion
+# knows while it loads.
+_dokku_others() {
+  local own=/usr/share/bash-completion/completions/dokku
+  if ! declare -F _dokku_complete >/dev/null && [[ -r $own ]]; then
+    # shellcheck disable=SC2317
+    have() { type "$1" >/dev/null 2>&1; }
+    # shellcheck source=/dev/null
+    source "$own" >/dev/null 2>&1
+    unset -f have
+    complete -F _dokku_pgbackup dokku
+  fi
+  if declare -F _dokku_complete >/dev/null; then _dokku_complete "$@"; fi
+}
+
 complete -F _dokku_pgbackup dokku

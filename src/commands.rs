@@ -37,7 +37,7 @@ use crate::cli::{Commands, Common};
 use crate::docker::Docker;
 use crate::dokku::Dokku;
 use crate::environment::Environment;
-use crate::host::Host;
+use crate::host::{Host, SCHEDULE};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::ui::{self, Ui};
@@ -75,7 +75,7 @@ impl<'a> App<'a> {
     }
 
     fn host(&self) -> Host<'_> {
-        let who = if self.scheduled { "schedule" } else { self.dokku.environment().who() };
+        let who = if self.scheduled { SCHEDULE } else { self.dokku.environment().who() };
         let (now, started) = (self.now, self.started);
         Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now, started, who }
     }

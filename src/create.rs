@@ -71,9 +71,9 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     // Only now: they may just have come back, after a destroy that was stopped.
     let settings = host.settings(service)?;
     let pace = Pace::of(&settings, options.jobs, options.gentle);
-    // Somebody waits for a deploy.
-    let pace =
-        if options.pool == Pool::Deploy { pace } else { pace.unhurried(host.dokku.environment().cores) };
+    // Somebody waits for a deploy, and for a destroy.
+    let is_awaited = matches!(options.pool, Pool::Deploy | Pool::Final);
+    let pace = if is_awaited { pace } else { pace.unhurried(host.dokku.environment().cores) };
     if pace.gentle {
         process::step_back();
     }

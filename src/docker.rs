@@ -240,6 +240,19 @@ impl Docker {
         Ok(rows.map(|(name, backup)| Leftover { name: name.to_owned(), backup: backup.to_owned() }).collect())
     }
 
+    /// Lets the dumps of a service that is going on have as many processors as they can use.
+    pub fn hurry(&self, service: &str, processors: usize) -> Result<()> {
+        let is_dump = |found: &&Leftover| found.name.rsplit('.').next() == Some("dump");
+        for dump in self.leftovers(service)?.iter().filter(is_dump) {
+            let update = ["update", "--cpus", &processors.to_string(), "--", &dump.name];
+            let output = self.run(self.tool().args(update))?;
+            if !output.success() {
+                return Err(daemon_failure(&output));
+            }
+        }
+        Ok(())
+    }
+
     /// Stops and removes a container with its volumes, whatever it does; none of that name is fine.
     pub fn remove(&self, name: &str) -> Result<()> {
         let output =
@@ -249,6 +262,11 @@ impl Docker {
         }
         Err(daemon_failure(&output))
     }
+}
+
+/// Whether a container was not started because the kernel has no quota of processors (docker's words).
+pub fn cannot_limit_processors(error: &anyhow::Error) -> bool {
+    format!("{error:?}").contains("NanoCPUs can not be set")
 }
 
 fn with_env<'a>(mut tool: Tool, env: impl Iterator<Item = (&'a str, &'a str)>) -> Tool {

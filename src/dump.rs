@@ -1,11 +1,13 @@
 //! Dumping a database into a folder while digesting what is already complete. Used by `create` and by drills.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
+use crate::docker::{self, JobContainer};
 use crate::error;
 use crate::files;
 use crate::host::Host;
@@ -22,6 +24,10 @@ use crate::watch::{FolderWatch, Noticed};
 /// Where the sidecar sees the folder.
 const INSIDE: &str = "/backup/dump";
 
+/// Bytes of a file that is still written, from which on it is read meanwhile. A smaller one is read at once when it is
+/// complete; to wait for its end would only keep others.
+const WORTH_FOLLOWING: u64 = 1024 * 1024;
+
 /// What to dump, and where to.
 #[derive(Debug, Clone, Copy)]
 pub struct DumpJob<'a> {
@@ -31,6 +37,8 @@ pub struct DumpJob<'a> {
     /// Gets a folder `dump/`.
     pub folder: &'a Path,
     pub jobs: usize,
+    /// How many processors `pg_dump` may keep busy; `None` for as many as it can.
+    pub processors: Option<f64>,
     pub compression: &'a str,
     pub lc_monetary: &'a str,
     /// Bytes it will be, as far as can be guessed, for the progress.
@@ -78,6 +86,12 @@ pub fn dump_leaving(
             files::remove_tree(&job.folder.join(layout::DUMP))?;
             attempt(host, server, &DumpJob { jobs: 1, ..*job }, min_free)
         }
+        Err(error) if job.processors.is_some() && docker::cannot_limit_processors(&error) => {
+            host.progress
+                .note("docker cannot limit the processors on this machine; pg_dump gets what it likes");
+            files::remove_tree(&job.folder.join(layout::DUMP))?;
+            dump_leaving(host, server, &DumpJob { processors: None, ..*job }, min_free)
+        }
         ended => ended,
     }
 }
@@ -107,19 +121,16 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         command: command(job),
     };
     let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
+    let container = JobContainer { processors: job.processors, ..container };
     let running = host.docker.start_job(&container)?;
+    let mut growing = BTreeSet::new();
     let session = session_name(job.id, "dump");
     let mut locks = job.lock_timeout.map(|limit| LockWatch::start(server, job.database, session, limit));
     // The servers' data is often on the same disk.
     let backups = job.folder.parent().unwrap_or(job.folder);
     let mut room = RoomWatch::new(backups, min_free, "the dump was stopped and removed; make room first");
     let output = running.wait(|| {
-        for noticed in watch.noticed()? {
-            match noticed {
-                Noticed::Begun(name) => digester.follow(&in_dump(&name)),
-                Noticed::Complete(name) => digester.complete(&in_dump(&name)),
-            }
-        }
+        hand_in(&mut watch, &mut growing, &mut digester, &target)?;
         host.progress.bytes(digester.done_bytes(), job.expected);
         if let Some(locks) = &mut locks {
             locks.look(digester.done_bytes(), host.progress)?;
@@ -138,6 +149,35 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         check_sizes(job.folder, &digests)?;
     }
     Ok(Dumped { toc: read_toc(job.folder).context("pg_dump ended well, but")?, digests })
+}
+
+/// Gives the files that have become complete to the digester, and those that have become large. `growing` are the others
+/// that are still written.
+fn hand_in(
+    watch: &mut FolderWatch,
+    growing: &mut BTreeSet<String>,
+    digester: &mut Digester,
+    folder: &Path,
+) -> Result<()> {
+    for noticed in watch.noticed()? {
+        match noticed {
+            Noticed::Begun(name) => {
+                growing.insert(name);
+            }
+            Noticed::Complete(name) => {
+                growing.remove(&name);
+                digester.complete(&in_dump(&name));
+            }
+        }
+    }
+    growing.retain(|name| {
+        let size = folder.join(name).metadata().map_or(0, |metadata| metadata.len());
+        if size >= WORTH_FOLLOWING {
+            digester.follow(&in_dump(name));
+        }
+        size < WORTH_FOLLOWING
+    });
+    Ok(())
 }
 
 /// A file of the dump, relative to the backup's folder.

@@ -6,12 +6,16 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backup_id::BackupId;
+use crate::create;
 use crate::docker::Docker;
 use crate::dokku::{Dokku, Service};
 use crate::layout::ServiceLayout;
 use crate::lock::ServiceLock;
 use crate::progress::Progress;
 use crate::settings::Settings;
+
+/// Whom the history names for what cron runs.
+pub const SCHEDULE: &str = "schedule";
 
 /// This server, as core sees it.
 pub struct Host<'a> {
@@ -22,7 +26,7 @@ pub struct Host<'a> {
     pub now: DateTime<Utc>,
     /// The same moment, to count from.
     pub started: Instant,
-    /// Whom the history names: the ssh key's name, the user at the server's shell, or `schedule`.
+    /// Whom the history names: the ssh key's name, the user at the server's shell, or [`SCHEDULE`].
     pub who: &'a str,
 }
 
@@ -63,16 +67,27 @@ impl Host<'_> {
         Ok(BackupId::new(time, random()?))
     }
 
-    /// The service's lock, waited for at most `patience`.
+    /// The service's lock, waited for at most `patience`. A gentle backup that has it hurries up from now on: somebody
+    /// waits.
     pub fn lock(&self, service: &Service, purpose: &str, patience: Duration) -> Result<ServiceLock> {
         let mut told = false;
         ServiceLock::await_turn(&service.layout.lock(), &service.name, purpose, patience, |busy| {
             if !told {
                 self.progress.note(&format!("{busy}; waiting for it"));
+                self.hurry(service, busy);
                 told = true;
             }
             self.check()
         })
+        .inspect_err(|error| self.hurry(service, error))
+    }
+
+    fn hurry(&self, service: &Service, busy: &anyhow::Error) {
+        let is_backup = busy.to_string().contains(create::PURPOSE);
+        if is_backup && self.who != SCHEDULE {
+            // Where that fails, the backup goes on as slowly as it did.
+            let _ = self.docker.hurry(service.name.as_str(), self.dokku.environment().cores);
+        }
     }
 
     pub fn global_settings(&self) -> Result<Settings> {

@@ -74,6 +74,7 @@ pub fn make(
         id: draft.container_id,
         folder: &pending.folder,
         jobs: draft.pace.jobs,
+        processors: draft.pace.processors,
         compression: postgres::compression(draft.facts.version_num),
         lc_monetary: &draft.facts.lc_monetary,
         expected: draft.expected,

@@ -37,7 +37,6 @@ pub struct Server<'a> {
     password: String,
     /// Of its sidecars.
     gentle: bool,
-    processors: Option<f64>,
     /// Once it was asked for facts.
     version: OnceLock<PgVersion>,
 }
@@ -66,7 +65,6 @@ impl<'a> Server<'a> {
             service: service.name.to_string(),
             password,
             gentle: false,
-            processors: None,
             version: OnceLock::new(),
         })
     }
@@ -86,7 +84,6 @@ impl<'a> Server<'a> {
             service: service.name.to_string(),
             password: String::new(),
             gentle: false,
-            processors: None,
             version: OnceLock::new(),
         }
     }
@@ -94,7 +91,7 @@ impl<'a> Server<'a> {
     /// The same, with sidecars that work at that pace.
     #[must_use]
     pub fn with_sidecars(self, pace: Pace) -> Self {
-        Server { gentle: pace.gentle, processors: pace.processors, ..self }
+        Server { gentle: pace.gentle, ..self }
     }
 
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
@@ -217,7 +214,7 @@ impl<'a> Server<'a> {
             shm_size: None,
             writable: false,
             gentle: self.gentle,
-            processors: self.processors,
+            processors: None,
             command,
         }
     }

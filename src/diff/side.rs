@@ -91,6 +91,7 @@ impl Side {
             id: &scratch.name,
             folder: &scratch.folder,
             jobs: settings.jobs,
+            processors: None,
             compression: postgres::fast_compression(facts.version_num),
             lc_monetary: &facts.lc_monetary,
             expected: None,

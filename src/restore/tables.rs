@@ -288,6 +288,7 @@ fn move_schema(
         id: manifest.id.as_str(),
         folder: &work.folder,
         jobs: 1,
+        processors: None,
         compression: &manifest.dump.compression,
         lc_monetary: &manifest.server.lc_monetary,
         expected: None,

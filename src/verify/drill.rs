@@ -62,6 +62,7 @@ pub fn drill(
             id: &scratch.name,
             folder: &scratch.folder,
             jobs: pace.jobs,
+            processors: None,
             compression: postgres::fast_compression(facts.version_num),
             lc_monetary: &backup.manifest.server.lc_monetary,
             expected: None,

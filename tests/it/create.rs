@@ -1,6 +1,8 @@
 //! `create`, `list`, `info` and `delete`, on a server where nothing is wrong and where something is.
 
-use crate::bench::{Service, dokku, mode, ssh};
+use crate::bench::{Service, docker, dokku, mode, ssh};
+use crate::session::Session;
+use crate::started::{Started, until};
 
 #[test]
 fn a_backup_is_listed_with_what_it_holds() {
@@ -75,6 +77,27 @@ fn a_gentle_run_has_one_job_and_low_weights_by_flag_and_by_setting() {
     assert!(!drill.contains("--cpus"), "{drill}");
     let many = told(&[&create[..], &["--jobs", "3"]].concat());
     assert!(many.contains("--jobs 3") && many.contains("--cpu-shares 64"), "{many}");
+}
+
+/// Whoever waits for the service, or is refused, makes a gentle backup go on as quickly as it can.
+#[test]
+fn a_gentle_backup_hurries_when_somebody_waits_for_the_service() {
+    let service = Service::new("hurry");
+    service.fill();
+    let held = Session::that_did(&service, "begin; lock table cows in access exclusive mode");
+    let backup = Started::pgbackup(&service, "create", &["--gentle"]);
+    let sidecar = format!("label=com.dokku.pgbackup.service={}", service.name);
+    until("pg_dump runs", || !docker(&["ps", "--quiet", "--filter", &sidecar]).stdout.is_empty());
+    let limit = || {
+        let id = docker(&["ps", "--quiet", "--filter", &sidecar]).ok().stdout;
+        let told = docker(&["inspect", "--format", "{{.HostConfig.NanoCpus}}", id.trim()]).ok().stdout;
+        told.trim().parse::<u64>().unwrap()
+    };
+    assert!(limit() < 1_000_000_000, "a fortieth of the processors");
+    service.pgbackup("prune", &[]).fails(4, "is busy");
+    assert!(limit() >= 1_000_000_000, "all of them");
+    drop(held);
+    backup.end().ok();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod deploy;
 mod diff;
 mod docs;
 mod export;
+mod formats;
 mod import;
 mod offsite;
 mod operations;
