@@ -43,18 +43,15 @@ pub fn write(table: &Table) {
     fs::write(&path, format!("{before}{BEGIN}{}{rows}{END}{after}", machine())).unwrap();
 }
 
-/// Rows begin with the name of their job, or of what it is compared with the same.
+/// A row is known by its job and by what that is compared with.
 fn merged(old: &str, new: &str) -> String {
     let key = |row: &str| {
-        row.splitn(5, " | ")
-            .enumerate()
-            .filter(|(at, _)| at % 2 == 0)
-            .map(|(_, cell)| cell.to_owned())
-            .collect::<Vec<_>>()
+        let mut cells = row.split(" | ");
+        (cells.next().map(str::to_owned), cells.nth(1).map(str::to_owned))
     };
     let mut rows: Vec<&str> = old.lines().filter(|line| line.starts_with('|')).collect();
     for row in new.lines() {
-        match rows.iter_mut().find(|known| key(known)[..2] == key(row)[..2]) {
+        match rows.iter_mut().find(|known| key(known) == key(row)) {
             Some(known) => *known = row,
             None => rows.push(row),
         }

@@ -33,9 +33,9 @@ pub fn create_on_17(rounds: usize, table: &mut Table) {
         ("pg_dump -Fd -j2 -Z zstd:3 inside the container", &bare),
         Aim::AtMost(1.10),
     );
-    table.speedup("create, the same", &ours, (EXPORT, &export), Aim::AtLeast(2.7));
+    table.speedup("create, 1.5 GB, Postgres 17", &ours, (EXPORT, &export), Aim::AtLeast(2.7));
     table.add(
-        "bytes, the same",
+        "bytes of it",
         &megabytes(our_bytes),
         (EXPORT, &megabytes(their_bytes)),
         (our_bytes / their_bytes, " times"),
@@ -62,7 +62,7 @@ pub fn create_of_one_table(rounds: usize, table: &mut Table) {
         ("pg_dump -Fd -j2 -Z zstd:3 inside the container", &bare),
         Aim::None,
     );
-    table.speedup("create, the same", &ours, (EXPORT, &export), Aim::None);
+    table.speedup("create, one table of 3 GB", &ours, (EXPORT, &export), Aim::None);
 }
 
 pub fn create_of_little(rounds: usize, table: &mut Table) {

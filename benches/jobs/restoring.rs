@@ -105,7 +105,12 @@ pub fn outage(rounds: usize, table: &mut Table) {
         (ours.median() * 1e3, " ms"),
         Aim::AtMost(200.0),
     );
-    table.speedup("restore, the same", &ours, ("dokku postgres:import", &theirs), Aim::AtLeast(100.0));
+    table.speedup(
+        "restore, without an answer for",
+        &ours,
+        ("dokku postgres:import", &theirs),
+        Aim::AtLeast(100.0),
+    );
 }
 
 /// What a careful person would run by hand: a server of its own, without fsync, a restore into it and a dump of it.
