@@ -73,7 +73,15 @@ impl Command {
 
     /// Whether containers of pgbackup's work for it.
     pub fn has_sidecars(self) -> bool {
-        !matches!(self, Command::Undo | Command::Prune | Command::Delete | Command::Push | Command::BringBack)
+        !matches!(
+            self,
+            Command::Undo
+                | Command::Prune
+                | Command::Delete
+                | Command::Push
+                | Command::Pull
+                | Command::BringBack
+        )
     }
 
     /// Whether it asks docker anything.
