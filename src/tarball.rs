@@ -29,8 +29,10 @@ const MOST_HEADERS: u64 = 1024 * 1024;
 const DEEPEST: usize = 16;
 
 /// A backup's files in the order of the stream, with what each must hold. Nothing seals the checksums themselves.
-fn parts(folder: &Path) -> Result<Vec<Part>> {
-    let mut sealed: Vec<Part> = manifest::read_checksums(folder)?
+fn parts(backup: &Backup) -> Result<Vec<Part>> {
+    let sums = manifest::read_checksums(&backup.folder);
+    let mut sealed: Vec<Part> = sums
+        .map_err(|error| damaged(backup, &format!("{error:#}")))?
         .into_iter()
         .map(|sum| Part { name: sum.name, sha256: Some(sum.sha256) })
         .collect();
@@ -64,7 +66,7 @@ fn append_all<W: Write>(tar: &mut Builder<W>, backup: &Backup) -> Result<()> {
     for folder in [format!("{id}/"), format!("{id}/{}/", layout::DUMP)] {
         tar.append_data(&mut header(EntryType::Directory, 0o700, 0, mtime), folder, io::empty())?;
     }
-    for part in parts(&backup.folder)? {
+    for part in parts(backup)? {
         append(tar, backup, &part, mtime)?;
     }
     Ok(())
@@ -121,7 +123,7 @@ impl<W: Write> Write for Fused<W> {
 /// Bytes of the whole stream.
 pub fn size(backup: &Backup) -> Result<u64> {
     let mut total = 2 * BLOCK + 2 * BLOCK;
-    for Part { name, .. } in parts(&backup.folder)? {
+    for Part { name, .. } in parts(backup)? {
         let found = files::open_inside(&backup.folder, &name).and_then(|file| file.metadata());
         let metadata = present(backup, &name, found)?;
         total += BLOCK + metadata.len().div_ceil(BLOCK) * BLOCK;

@@ -118,6 +118,11 @@ fn a_damaged_file_ends_it_and_the_tar_has_no_end() {
     for form in FORMS {
         export(&service, &[&id, "--as", form]).run.fails(6, &format!("{rows}: is missing"));
     }
+    let sums = service.backup(&id).join("SHA256SUMS");
+    fs::write(&sums, fs::read_to_string(&sums).unwrap() + "x").unwrap();
+    for form in FORMS {
+        export(&service, &[&id, "--as", form]).run.fails(6, "of its SHA256SUMS cannot be read");
+    }
     service.assert_nothing_left();
 }
 
