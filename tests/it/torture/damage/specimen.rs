@@ -87,8 +87,9 @@ impl Specimen {
         diff.arg(self.pristine.path().join("backup")).arg(self.folder()).output().unwrap().status.success()
     }
 
-    /// As it was when it was made.
+    /// As it was when it was made, and nothing of it at the remote: what is there whole needs no push.
     pub fn heal(&self) {
+        let _ = fs::remove_dir_all(self.service.root().join("remote").join(&self.service.name));
         fs::remove_dir_all(self.folder()).unwrap();
         copy(&self.pristine.path().join("backup"), &self.folder());
     }
