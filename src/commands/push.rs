@@ -92,7 +92,7 @@ pub fn show(app: &App<'_>, report: &PushReport) {
     let how = if report.encrypted { ", encrypted" } else { "" };
     app.ui.heading(&format!("Backup {} is at {}", report.backup.id, report.remote));
     let mut rows = vec![
-        ("Stored", format!("{} in {parts}{how}, all read back", units::bytes(report.bytes))),
+        ("Stored", format!("{} in {parts}{how}, all checked there", units::bytes(report.bytes))),
         ("Duration", units::duration(report.duration)),
     ];
     if !report.removed.is_empty() {
