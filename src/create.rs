@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::files::{self, Space};
 use crate::host::Host;
 use crate::leftovers;
+use crate::lock;
 use crate::manifest::Pool;
 use crate::pace::Pace;
 use crate::pending::{self, Draft, Made};
@@ -24,9 +25,6 @@ use crate::push;
 use crate::server::Server;
 use crate::settings::Room;
 use crate::units;
-
-/// What the lock says while a backup is being made.
-pub const PURPOSE: &str = "pgbackup:create";
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
@@ -63,7 +61,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 
 fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
     files::create_private_folders(&service.layout.backups())?;
-    let lock = host.lock(service, PURPOSE, options.patience)?;
+    let lock = host.lock(service, lock::CREATE, options.patience)?;
     // The data is as old as the dump, however long another run was waited for.
     let started = Instant::now();
     let began = host.time_of(started);

@@ -6,11 +6,10 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backup_id::BackupId;
-use crate::create;
 use crate::docker::Docker;
 use crate::dokku::{Dokku, Service};
 use crate::layout::ServiceLayout;
-use crate::lock::ServiceLock;
+use crate::lock::{self, ServiceLock};
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -83,7 +82,7 @@ impl Host<'_> {
     }
 
     fn hurry(&self, service: &Service, busy: &anyhow::Error) {
-        let is_backup = busy.to_string().contains(create::PURPOSE);
+        let is_backup = busy.to_string().contains(lock::CREATE);
         if is_backup && self.who != SCHEDULE {
             // Where that fails, the backup goes on as slowly as it did.
             let _ = self.docker.hurry(service.name.as_str(), self.dokku.environment().cores);

@@ -16,6 +16,9 @@ use crate::error::{self, Failure, Kind};
 use crate::files;
 use crate::service_name::ServiceName;
 
+/// What a service's lock says while a backup is being made.
+pub const CREATE: &str = "pgbackup:create";
+
 /// Held by the one run that may change a service's backups or databases.
 #[derive(Debug)]
 pub struct ServiceLock {

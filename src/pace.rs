@@ -13,8 +13,8 @@ pub struct Pace {
     pub processors: Option<f64>,
 }
 
-/// The part of the machine that an unhurried `pg_dump` gets. The server works about as much for it, and that with the
-/// weight of the server: no other weight than none keeps a busy service as quick as it was (docs/performance.md).
+/// The part of the machine that an unhurried `pg_dump` gets. The server works about as much for it, but with its own
+/// weight, so that low weights of ours do not help a busy service (docs/performance.md).
 const UNHURRIED: f64 = 1.0 / 40.0;
 
 impl Pace {

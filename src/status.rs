@@ -6,7 +6,6 @@ use anyhow::Result;
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 use crate::catalog::{self, Backup, Entry};
-use crate::create;
 use crate::dokku::Service;
 use crate::files;
 use crate::history::{self, Event};
@@ -134,6 +133,6 @@ fn overdue(
         [own, global, service.layout.root().join("DATABASE_NAME")].iter().filter_map(|path| made(path)).max();
     // One that takes hours is not there yet, and is being made.
     let is_being_made =
-        || lock::holder(&service.layout.lock()).is_some_and(|note| note.starts_with(create::PURPOSE));
+        || lock::holder(&service.layout.lock()).is_some_and(|note| note.starts_with(lock::CREATE));
     (is_missing && since.is_none_or(|since| since < due) && !is_being_made()).then_some(due)
 }
