@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use crate::backup_id::BackupId;
+use crate::dokku::Service;
 use crate::error::Failure;
 use crate::files;
 use crate::layout::{self, ServiceLayout};
@@ -27,6 +28,12 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// Keeps it from being deleted while it is read.
+    pub fn held_for_reading(&self) -> Result<BackupLock> {
+        BackupLock::shared(&self.folder)?
+            .ok_or_else(|| Failure::busy(format!("backup {} is being deleted", self.id)).into())
+    }
+
     /// False when its last verification found something wrong.
     pub fn is_good(&self) -> bool {
         self.verified.as_ref().is_none_or(|verified| verified.good)
@@ -213,6 +220,18 @@ fn usable(service: &ServiceName, entry: Option<Entry>) -> Result<Backup> {
     };
     Err(Failure::refused(format!("backup {name} of {service} is not whole: {why}"))
         .hint(format!("choose another one: dokku pgbackup:list {service}"))
+        .into())
+}
+
+/// The backup of `source` that `wanted` names.
+pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
+    let backup = find(&source.name, list(&source.layout)?, wanted)?;
+    if backup.manifest.service == source.name {
+        return Ok(backup);
+    }
+    let whose = &backup.manifest.service;
+    Err(Failure::refused(format!("backup {} of {} is one of service {whose}", backup.id, source.name))
+        .hint(format!("choose another one: dokku pgbackup:list {}", source.name))
         .into())
 }
 

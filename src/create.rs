@@ -17,8 +17,7 @@ use crate::leftovers;
 use crate::lock;
 use crate::manifest::Pool;
 use crate::pace::Pace;
-use crate::pending::{self, Draft, Made};
-use crate::postgres::ServerFacts;
+use crate::pending::{self, Draft, Made, Outline};
 use crate::process;
 use crate::prune;
 use crate::push;
@@ -75,22 +74,30 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     if pace.gentle {
         process::step_back();
     }
-    let server = Server::of(host, service)?.with_sidecars(pace);
-    let facts = server.facts_of(service)?;
-    leftovers::clear_databases(host, &server, service, &facts);
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     // Whatever a manifest says, its dump is no larger than what is there.
     let size = |backup: &Backup| backup.manifest.dump.size_bytes.min(files::disk_use(&backup.folder));
-    let expected = earlier.first().map(size);
-    check_space(service, &facts, expected, settings.min_free)?;
+    let last_dump = earlier.first().map(size);
+    check_space(service, last_dump.unwrap_or(0), "the last backup took", settings.min_free)?;
+    let server = Server::of(host, service)?.with_sidecars(pace);
+    let id = Host::new_id_at(began)?;
+    let outline =
+        Outline { id: &id, container_id: id.as_str(), pace, lock_timeout: Some(settings.lock_timeout) };
+    // Docker makes the container while the server answers.
+    let begun = pending::begin(host, service, &server, outline)?;
+    let facts = server.facts_of(service)?;
+    leftovers::clear_databases(host, &server, service, &facts);
+    let expected = last_dump.unwrap_or(facts.size / 10);
+    if last_dump.is_none() {
+        check_space(service, expected, "it may take, a tenth of the database", settings.min_free)?;
+    }
     let mut removed = Vec::new();
-    let room = prune::make_room(host, service, &settings, expected.unwrap_or(facts.size / 10), &mut removed);
+    let room = prune::make_room(host, service, &settings, expected, &mut removed);
     aftermath::removed(host, service, options.pool, &removed);
     room?;
 
     // Before the dump: a deploy that ends meanwhile is not what the data belongs to.
     let apps = linked_apps(host, service, options.coming.as_ref())?;
-    let id = Host::new_id_at(began)?;
     host.progress.step(&format!(
         "Backing up {} (Postgres {}, database {}, {})",
         service.name,
@@ -99,7 +106,6 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         units::bytes(facts.size)
     ));
     let draft = Draft {
-        id: &id,
         pool: options.pool,
         note: options.note.clone(),
         apps,
@@ -107,14 +113,11 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         facts: &facts,
         began,
         started,
-        pace,
-        lock_timeout: Some(settings.lock_timeout),
-        expected,
+        expected: last_dump,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),
-        container_id: id.as_str(),
     };
-    let Made { backup, shared_bytes } = pending::make(host, service, &server, draft, earlier.first())?;
+    let Made { backup, shared_bytes } = pending::make(host, service, &server, begun, draft, earlier.first())?;
     prune_own_pool(host, service, options.pool, &backup.id);
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })
@@ -140,9 +143,8 @@ fn prune_own_pool(host: &Host<'_>, service: &Service, pool: Pool, made: &BackupI
 }
 
 /// Refuses when not even twice the expected dump fits, or less stays free than is to: a Postgres server on the same disk
-/// must be able to write.
-fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>, min_free: Room) -> Result<()> {
-    let expected = last_dump.unwrap_or(facts.size / 10);
+/// must be able to write. `why`: what the expectation comes from.
+fn check_space(service: &Service, expected: u64, why: &str, min_free: Room) -> Result<()> {
     let Space { free, total } = files::space(&service.layout.backups())?;
     let stays = min_free.of(total);
     if free < stays.saturating_add(expected) {
@@ -161,13 +163,12 @@ fn check_space(service: &Service, facts: &ServerFacts, last_dump: Option<u64>, m
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "there is too little space for a backup of {}: {} are free in {}, and {} are wanted (twice the {} that the {})",
+        "there is too little space for a backup of {}: {} are free in {}, and {} are wanted (twice the {} that {why})",
         service.name,
         units::bytes(free),
         service.layout.backups().display(),
         units::bytes(needed),
         units::bytes(expected),
-        if last_dump.is_some() { "last backup took" } else { "backup may take, a tenth of the database" },
     ))
     .hint(format!("make room, for example with: dokku pgbackup:delete {} <backup>", service.name))
     .into())

@@ -1,16 +1,17 @@
 //! The docker command line: the only caller of docker. What runs in the containers is postgres.rs's business.
 
-use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+mod job;
 
-use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::plain_text::shell_word;
-use crate::process::{Listener, Output, Running, Tool};
+use crate::process::{Listener, Output, Tool};
+pub use job::{ContainerGuard, RunningJob, WaitingJob};
 
 /// Marks every container of ours; the value is the service's name.
 const SERVICE_LABEL: &str = "com.dokku.pgbackup.service";
@@ -171,25 +172,35 @@ impl Docker {
     /// The same, with somebody who is told each line of its standard error.
     pub fn start_heard_job(&self, job: &JobContainer, listener: Listener) -> Result<RunningJob> {
         let tool = self.traced(self.run_tool(job, &[&["--rm"], &KEEPING_LOGS[..]].concat()));
-        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
-        Ok(RunningJob { running: tool.start_heard(listener)?, guard })
+        Ok(RunningJob::new(tool.start_heard(listener)?, self.guard(job)))
+    }
+
+    /// The same for a command that waits for what it reads, so that docker's work is done meanwhile.
+    pub fn start_waiting_job(&self, job: &JobContainer) -> Result<WaitingJob> {
+        let mode = [&["--rm", "--interactive"], &KEEPING_LOGS[..]].concat();
+        let tool = self.traced(self.run_tool(job, &mode));
+        let running = tool.start_waiting(Box::new(|_| {}))?;
+        Ok(WaitingJob::new(RunningJob::new(running, self.guard(job))))
     }
 
     /// The same for a command whose output is the result, of whatever size: [`RunningJob::hand_on`] passes it on, and
     /// docker keeps none of it.
     pub fn start_printing_job(&self, job: &JobContainer) -> Result<RunningJob> {
         let tool = self.traced(self.run_tool(job, &["--rm", "--log-driver", "none"]));
-        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
-        Ok(RunningJob { running: tool.start_handing_on()?, guard })
+        Ok(RunningJob::new(tool.start_handing_on()?, self.guard(job)))
     }
 
     /// Starts a container in the background; it is removed when the guard is dropped.
     pub fn start_detached(&self, job: &JobContainer) -> Result<ContainerGuard> {
-        let guard = ContainerGuard { docker: self.clone(), name: job.name.clone() };
+        let guard = self.guard(job);
         let running =
             self.traced(self.run_tool(job, &[&["--detach"], &KEEPING_LOGS[..]].concat())).start()?;
         let output = guard.watch(running, || Ok(()))?;
         if output.success() { Ok(guard) } else { Err(start_failure(&output, &job.image)) }
+    }
+
+    fn guard(&self, job: &JobContainer) -> ContainerGuard {
+        ContainerGuard::new(self.clone(), job.name.clone())
     }
 
     fn run_tool(&self, job: &JobContainer, mode: &[&str]) -> Tool {
@@ -308,124 +319,4 @@ pub fn start_failure(output: &Output, image: &str) -> anyhow::Error {
 /// Whether `docker run` itself failed (125), rather than the program inside (`docker run` manual, "Exit status").
 pub fn docker_itself_failed(output: &Output) -> bool {
     output.status.code() == Some(125)
-}
-
-/// Without what docker says of a kernel that knows no weights of disks: it is nothing that the tool said.
-fn without_remarks(stderr: &str) -> String {
-    let lines = stderr.split_inclusive('\n');
-    lines.filter(|line| !line.starts_with("WARNING: Your kernel does not support Block I/O weight")).collect()
-}
-
-/// An attached container that is running.
-#[derive(Debug)]
-pub struct RunningJob {
-    running: Running,
-    guard: ContainerGuard,
-}
-
-impl RunningJob {
-    /// Waits for the command's end. When `tick` fails, the container is removed before this returns.
-    pub fn wait(self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
-        let RunningJob { running, guard } = self;
-        let mut output = guard.watch(running, tick)?;
-        guard.disarm_after(&output);
-        output.stderr = without_remarks(&output.stderr);
-        Ok(output)
-    }
-
-    /// Hands on what a printing command prints and waits for its end. When `take` fails, which also gets empty pieces,
-    /// the container is removed before this returns.
-    pub fn hand_on(self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<Output> {
-        let RunningJob { running, guard } = self;
-        let mut watch = Watch::of(&guard);
-        // Once nobody takes it any more, the rest is read all the same: docker would not end before.
-        let ended = running.hand_on(|piece| watch.go_on(|| take(piece)));
-        let output = watch.result(ended)?;
-        guard.disarm_after(&output);
-        Ok(output)
-    }
-}
-
-/// How long docker may take to make a container that is not wanted any more.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// Removes its container when dropped: on failure, on interrupt, on panic.
-#[derive(Debug)]
-pub struct ContainerGuard {
-    docker: Docker,
-    name: String,
-}
-
-impl ContainerGuard {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// `--rm` has removed it; but docker may have died on the way.
-    fn disarm_after(mut self, output: &Output) {
-        if output.status.code().is_some_and(|code| code != 125) {
-            self.name.clear();
-        }
-    }
-
-    /// Waits for the end of the docker command that started the container. When `tick` fails or the run is interrupted,
-    /// the container is removed.
-    fn watch(&self, running: Running, mut tick: impl FnMut() -> Result<()>) -> Result<Output> {
-        let mut watch = Watch::of(self);
-        let ended = running.wait(|| watch.go_on(&mut tick));
-        watch.result(ended)
-    }
-}
-
-/// Somebody waits for the end of a docker command and may want to stop it.
-///
-/// docker's command is then left to come to its end: killed while it makes the container, it would leave one that was
-/// not there yet to be removed.
-struct Watch<'a> {
-    guard: &'a ContainerGuard,
-    /// Why it is stopped, and since when.
-    stopping: Option<(anyhow::Error, Instant)>,
-    /// docker removes no container whose output is not taken, so that must go on meanwhile.
-    removing: Option<JoinHandle<()>>,
-}
-
-impl<'a> Watch<'a> {
-    fn of(guard: &'a ContainerGuard) -> Self {
-        Watch { guard, stopping: None, removing: None }
-    }
-
-    fn go_on(&mut self, tick: impl FnOnce() -> Result<()>) -> Result<()> {
-        let docker = &self.guard.docker;
-        if let Some((_, since)) = &self.stopping {
-            if since.elapsed() > STOP_LIMIT {
-                bail!("docker does not come to an end");
-            }
-        } else if let Err(error) = docker.interrupt.check().map_err(Into::into).and_then(|()| tick()) {
-            self.stopping = Some((error, Instant::now()));
-        }
-        if self.stopping.is_some() && self.removing.as_ref().is_none_or(JoinHandle::is_finished) {
-            let (docker, name) = (docker.clone(), self.guard.name.clone());
-            self.removing = Some(std::thread::spawn(move || drop(docker.remove(&name))));
-        }
-        Ok(())
-    }
-
-    fn result(self, ended: Result<Output>) -> Result<Output> {
-        if let (Ok(_), Some(removing)) = (&ended, self.removing) {
-            let _ = removing.join();
-        }
-        match self.stopping {
-            Some((error, _)) => Err(error),
-            None => ended,
-        }
-    }
-}
-
-impl Drop for ContainerGuard {
-    fn drop(&mut self) {
-        if !self.name.is_empty() {
-            // A container that cannot be removed now is a leftover that the next run names and removes.
-            let _ = self.docker.remove(&self.name);
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
-use crate::docker::{self, JobContainer};
+use crate::docker::{self, JobContainer, WaitingJob};
 use crate::error;
 use crate::files;
 use crate::host::Host;
@@ -16,7 +16,7 @@ use crate::lock_wait::LockWatch;
 use crate::manifest::read_toc;
 use crate::postgres;
 use crate::room::RoomWatch;
-use crate::server::{Server, Sidecar, session_name};
+use crate::server::{Server, Sidecar, session_name, told};
 use crate::settings::Room;
 use crate::toc::Toc;
 use crate::watch::{FolderWatch, Noticed};
@@ -28,7 +28,7 @@ const INSIDE: &str = "/backup/dump";
 /// complete; to wait for its end would only keep others.
 const WORTH_FOLLOWING: u64 = 1024 * 1024;
 
-/// What to dump, and where to.
+/// What to dump, and where to, as far as it is known before the server is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct DumpJob<'a> {
     pub database: &'a str,
@@ -39,15 +39,29 @@ pub struct DumpJob<'a> {
     pub jobs: usize,
     /// How many processors `pg_dump` may keep busy; `None` for as many as it can.
     pub processors: Option<f64>,
-    pub compression: &'a str,
-    pub lc_monetary: &'a str,
-    /// Bytes it will be, as far as can be guessed, for the progress.
-    pub expected: Option<u64>,
     /// Remove each file once it is digested.
     pub throw_away: bool,
     pub extent: Extent<'a>,
     /// How long to wait for what somebody else has locked; `None` where nobody else is.
     pub lock_timeout: Option<Duration>,
+}
+
+/// How to dump, which depends on the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'a> {
+    pub compression: &'a str,
+    pub lc_monetary: &'a str,
+    /// Bytes it will be, as far as can be guessed, for the progress.
+    pub expected: Option<u64>,
+    /// What must stay free on the disk.
+    pub min_free: Room,
+}
+
+impl<'a> Manner<'a> {
+    /// For a dump that goes on until the disk is full.
+    pub fn unbounded(compression: &'a str, lc_monetary: &'a str) -> Self {
+        Manner { compression, lc_monetary, expected: None, min_free: Room::Bytes(0) }
+    }
 }
 
 /// How much of a database to dump.
@@ -68,32 +82,38 @@ pub struct Dumped {
 }
 
 /// Runs `pg_dump` in a sidecar of `server` to its end.
-pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<Dumped> {
-    dump_leaving(host, server, job, Room::Bytes(0))
+pub fn dump(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, manner: &Manner<'_>) -> Result<Dumped> {
+    finish(host, server, job, manner, start(host, server, job)?)
 }
 
-/// The same, and stops when less than `min_free` is left on the disk.
-pub fn dump_leaving(
+/// The same from where [`start`] has got to.
+pub fn finish(
     host: &Host<'_>,
     server: &Server<'_>,
     job: &DumpJob<'_>,
-    min_free: Room,
+    manner: &Manner<'_>,
+    waiting: WaitingJob,
 ) -> Result<Dumped> {
-    match attempt(host, server, job, min_free) {
+    match attempt(host, server, job, manner, waiting) {
         Err(error) if job.jobs > 1 && is_locked_out(&error) => {
             host.check()?;
             host.progress.note("somebody changes a table that is being dumped; once more with one job");
-            files::remove_tree(&job.folder.join(layout::DUMP))?;
-            attempt(host, server, &DumpJob { jobs: 1, ..*job }, min_free)
+            let job = DumpJob { jobs: 1, ..*job };
+            attempt(host, server, &job, manner, start_again(host, server, &job)?)
         }
         Err(error) if job.processors.is_some() && docker::cannot_limit_processors(&error) => {
             host.progress
                 .note("docker cannot limit the processors on this machine; pg_dump gets what it likes");
-            files::remove_tree(&job.folder.join(layout::DUMP))?;
-            dump_leaving(host, server, &DumpJob { processors: None, ..*job }, min_free)
+            let job = DumpJob { processors: None, ..*job };
+            finish(host, server, &job, manner, start_again(host, server, &job)?)
         }
         ended => ended,
     }
+}
+
+fn start_again(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<WaitingJob> {
+    files::remove_tree(&job.folder.join(layout::DUMP))?;
+    start(host, server, job)
 }
 
 /// Each parallel job locks its table anew, and does not wait behind somebody who waits for the first lock's end. A single
@@ -102,9 +122,28 @@ fn is_locked_out(error: &anyhow::Error) -> bool {
     error::failure_in(error).is_some_and(|failure| failure.message.contains(postgres::LOCKED_OUT))
 }
 
-fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Room) -> Result<Dumped> {
+/// Makes the folder and starts the sidecar, which takes docker longer than a small dump; `pg_dump` waits to be told how.
+pub fn start(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<WaitingJob> {
+    files::create_private_folder(&job.folder.join(layout::DUMP))?;
+    let sidecar = Sidecar {
+        purpose: "dump",
+        backup: job.id,
+        read_only: false,
+        options: String::new(),
+        command: command(job),
+    };
+    let container = server.waiting_sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
+    host.docker.start_waiting_job(&JobContainer { processors: job.processors, ..container })
+}
+
+fn attempt(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    job: &DumpJob<'_>,
+    manner: &Manner<'_>,
+    waiting: WaitingJob,
+) -> Result<Dumped> {
     let target = job.folder.join(layout::DUMP);
-    files::create_private_folder(&target)?;
     let mut watch = FolderWatch::start(&target)?;
     let treatment = Treatment {
         depth: Depth::Content,
@@ -113,25 +152,18 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         throw_away: job.throw_away,
     };
     let mut digester = Digester::start(job.folder, treatment);
-    let sidecar = Sidecar {
-        purpose: "dump",
-        backup: job.id,
-        read_only: false,
-        options: server.session_options(job.lc_monetary, &[]),
-        command: command(job),
-    };
-    let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
-    let container = JobContainer { processors: job.processors, ..container };
-    let running = host.docker.start_job(&container)?;
+    let options = server.session_options(manner.lc_monetary, &[]);
+    let running = waiting.tell(told(&options, &postgres::compression_argument(manner.compression)));
     let mut growing = BTreeSet::new();
     let session = session_name(job.id, "dump");
     let mut locks = job.lock_timeout.map(|limit| LockWatch::start(server, job.database, session, limit));
     // The servers' data is often on the same disk.
     let backups = job.folder.parent().unwrap_or(job.folder);
-    let mut room = RoomWatch::new(backups, min_free, "the dump was stopped and removed; make room first");
+    let mut room =
+        RoomWatch::new(backups, manner.min_free, "the dump was stopped and removed; make room first");
     let output = running.wait(|| {
         hand_in(&mut watch, &mut growing, &mut digester, &target)?;
-        host.progress.bytes(digester.done_bytes(), job.expected);
+        host.progress.bytes(digester.done_bytes(), manner.expected);
         if let Some(locks) = &mut locks {
             locks.look(digester.done_bytes(), host.progress)?;
         }
@@ -142,7 +174,7 @@ fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Ro
         digester.complete(&in_dump(&name));
     }
     let digests = digester.finish(|done| {
-        host.progress.bytes(done, job.expected);
+        host.progress.bytes(done, manner.expected);
         host.check()
     })?;
     if !job.throw_away {
@@ -187,7 +219,7 @@ fn in_dump(name: &str) -> String {
 
 fn command(job: &DumpJob<'_>) -> Vec<String> {
     let lock_timeout = job.lock_timeout.unwrap_or_default();
-    let mut command = postgres::dump_command(job.database, job.jobs, job.compression, lock_timeout, INSIDE);
+    let mut command = postgres::dump_command(job.database, job.jobs, lock_timeout, INSIDE);
     match job.extent {
         Extent::Whole => {}
         Extent::Schema(schema) => command.push(format!("--schema={}", postgres::identifier(schema))),

@@ -15,7 +15,6 @@ use crate::dokku::Service;
 use crate::encryption::Recipients;
 use crate::error::{Failure, Kind};
 use crate::host::Host;
-use crate::restore;
 use crate::tarball;
 use crate::verify;
 
@@ -47,7 +46,7 @@ pub fn export(
     out: &mut dyn Write,
 ) -> Result<ExportReport> {
     let started = Instant::now();
-    let _reading = restore::keep(backup)?;
+    let _reading = backup.held_for_reading()?;
     // A tar's files are compared with their checksums while they go out, and what is damaged leaves it without an end.
     // SQL and custom archives have no end that their readers would miss. So everything is read once before the first
     // byte, in all threads; that takes a fraction of what the other end needs to load it.

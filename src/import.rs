@@ -23,7 +23,7 @@ use crate::leftovers;
 use crate::likeness;
 use crate::manifest::{ImportRecord, Pool};
 use crate::pace::Pace;
-use crate::pending::{self, Draft, Made};
+use crate::pending::{self, Draft, Made, Outline};
 use crate::postgres::ServerFacts;
 use crate::push;
 use crate::restore;
@@ -124,8 +124,8 @@ fn carry_out(
 
     let loaded = throwaway.server.facts(&service.database)?;
     host.progress.step(&format!("Making a backup of it (Postgres {})", loaded.version_num));
+    let outline = Outline { id: &id, container_id: &scratch.name, pace, lock_timeout: None };
     let draft = Draft {
-        id: &id,
         pool: Pool::Imported,
         note: Some(options.note.map_or_else(|| format!("imported: {what}"), str::to_owned)),
         apps: Vec::new(),
@@ -133,15 +133,13 @@ fn carry_out(
         facts: &ServerFacts { lc_monetary: lc_monetary.to_owned(), ..loaded },
         began: host.time_of(started),
         started,
-        pace,
-        lock_timeout: None,
         expected: None,
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),
-        container_id: &scratch.name,
     };
     let earlier = catalog::whole(catalog::list(&service.layout)?);
-    let made = pending::make(host, service, &throwaway.server, draft, earlier.first())?;
+    let begun = pending::begin(host, service, &throwaway.server, outline)?;
+    let made = pending::make(host, service, &throwaway.server, begun, draft, earlier.first())?;
     let Made { backup, shared_bytes } = made;
     let errors = complaints.first.into_iter().take(SHOWN).collect();
     Ok(ImportReport { backup, duration: started.elapsed(), shared_bytes, errors })

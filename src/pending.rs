@@ -11,8 +11,9 @@ use crate::bookkeeping::{self, Account};
 use crate::catalog::Backup;
 use crate::deployed::AppRecord;
 use crate::digest::{Depth, Digester, FileDigest, Treatment};
+use crate::docker::WaitingJob;
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Dumped, Extent, dump_leaving};
+use crate::dump::{self, DumpJob, Extent, Manner};
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
@@ -26,10 +27,20 @@ use crate::postgres::{self, ServerFacts};
 use crate::server::Server;
 use crate::settings::Room;
 
-/// What is known of a backup before its dump begins.
+/// What is known of a backup before the server is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Outline<'a> {
+    pub id: &'a BackupId,
+    /// For names and labels of containers.
+    pub container_id: &'a str,
+    pub pace: Pace,
+    /// How long to wait for what somebody else has locked; `None` where nobody else is.
+    pub lock_timeout: Option<Duration>,
+}
+
+/// What is known of it before its dump begins.
 #[derive(Debug)]
 pub struct Draft<'a> {
-    pub id: &'a BackupId,
     pub pool: Pool,
     pub note: Option<String>,
     pub apps: Vec<AppRecord>,
@@ -39,17 +50,20 @@ pub struct Draft<'a> {
     /// When the run began that makes it, by the clock and for what passes since.
     pub began: DateTime<Utc>,
     pub started: Instant,
-    pub pace: Pace,
-    /// How long to wait for what somebody else has locked; `None` where nobody else is.
-    pub lock_timeout: Option<Duration>,
     /// Bytes it will be, as far as can be guessed.
     pub expected: Option<u64>,
     /// What must stay free on the disk.
     pub min_free: Room,
     /// That it is to be taken to the remote, where that is wanted.
     pub pushed: Option<Pushed>,
-    /// For names and labels of containers.
-    pub container_id: &'a str,
+}
+
+/// A backup whose folder is there and whose `pg_dump` waits to begin. Dropped, both go away.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    outline: Outline<'a>,
+    waiting: WaitingJob,
+    pending: Pending,
 }
 
 /// What was made.
@@ -60,29 +74,54 @@ pub struct Made {
     pub shared_bytes: u64,
 }
 
-/// Dumps the service's database from `server` into a backup of the service. `previous` is the backup before it.
+/// Begins a backup of the service's database on `server`.
+pub fn begin<'a>(
+    host: &Host<'_>,
+    service: &Service,
+    server: &Server<'_>,
+    outline: Outline<'a>,
+) -> Result<Begun<'a>> {
+    let pending = Pending::begin(service, outline.id)?;
+    let waiting = dump::start(host, server, &job(service, outline, &pending.folder))?;
+    Ok(Begun { outline, waiting, pending })
+}
+
+fn job<'a>(service: &'a Service, outline: Outline<'a>, folder: &'a Path) -> DumpJob<'a> {
+    DumpJob {
+        database: &service.database,
+        id: outline.container_id,
+        folder,
+        jobs: outline.pace.jobs,
+        processors: outline.pace.processors,
+        throw_away: false,
+        extent: Extent::Whole,
+        lock_timeout: outline.lock_timeout,
+    }
+}
+
+/// Makes a whole backup of what was begun. `previous` is the backup before it.
 pub fn make(
     host: &Host<'_>,
     service: &Service,
     server: &Server<'_>,
+    begun: Begun<'_>,
     draft: Draft<'_>,
     previous: Option<&Backup>,
 ) -> Result<Made> {
-    let pending = Pending::begin(service, draft.id)?;
-    let job = DumpJob {
-        database: &service.database,
-        id: draft.container_id,
-        folder: &pending.folder,
-        jobs: draft.pace.jobs,
-        processors: draft.pace.processors,
+    let Begun { outline, waiting, pending } = begun;
+    let manner = Manner {
         compression: postgres::compression(draft.facts.version_num),
         lc_monetary: &draft.facts.lc_monetary,
         expected: draft.expected,
-        throw_away: false,
-        extent: Extent::Whole,
-        lock_timeout: draft.lock_timeout,
+        min_free: draft.min_free,
     };
-    let (dumped, roles) = dump_all(host, server, &job, draft.min_free)?;
+    let job = job(service, outline, &pending.folder);
+    let (dumped, roles) = std::thread::scope(|scope| {
+        let roles = scope.spawn(|| server.dump_roles());
+        let dumped = dump::finish(host, server, &job, &manner, waiting)?;
+        let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
+        anyhow::Ok((dumped, roles))
+    })?;
     host.progress.done();
     let fingerprint = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     files::write_private(&pending.folder.join(layout::ROLES), &roles)?;
@@ -92,7 +131,7 @@ pub fn make(
     let shared_bytes = previous.map_or(0, |previous| share_with(previous, &pending.folder, &digests));
 
     let pushed = draft.pushed.clone();
-    let mut manifest = describe(service, server, draft, job.compression)?;
+    let mut manifest = describe(service, server, outline, draft, manner.compression)?;
     manifest.contents = contents(&fingerprint);
     manifest.migrations =
         bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
@@ -100,21 +139,6 @@ pub fn make(
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
     let backup = pending.publish(service, manifest, &digests, pushed)?;
     Ok(Made { backup, shared_bytes })
-}
-
-/// The database and, meanwhile, the roles of its server.
-fn dump_all(
-    host: &Host<'_>,
-    server: &Server<'_>,
-    job: &DumpJob<'_>,
-    min_free: Room,
-) -> Result<(Dumped, Vec<u8>)> {
-    std::thread::scope(|scope| {
-        let roles = scope.spawn(|| server.dump_roles());
-        let dumped = dump_leaving(host, server, job, min_free)?;
-        let roles = roles.join().map_err(|_| anyhow!("the thread that dumps the roles panicked"))??;
-        Ok((dumped, roles))
-    })
 }
 
 /// Digests small files that were just written.
@@ -153,14 +177,20 @@ fn contents(fingerprint: &Fingerprint) -> Contents {
 }
 
 /// The manifest, but for what the dump tells.
-fn describe(service: &Service, server: &Server<'_>, draft: Draft<'_>, compression: &str) -> Result<Manifest> {
+fn describe(
+    service: &Service,
+    server: &Server<'_>,
+    outline: Outline<'_>,
+    draft: Draft<'_>,
+    compression: &str,
+) -> Result<Manifest> {
     let facts = draft.facts;
     let text = |key: &str| facts.database[key].as_str().unwrap_or_default().to_owned();
     let extensions =
         facts.extensions.iter().flatten().map(|(name, version)| format!("{name} {version}")).collect();
     Ok(Manifest {
         format: FORMAT,
-        id: draft.id.clone(),
+        id: outline.id.clone(),
         service: service.name.clone(),
         pool: draft.pool,
         note: draft.note,
@@ -185,7 +215,7 @@ fn describe(service: &Service, server: &Server<'_>, draft: Draft<'_>, compressio
         },
         dump: DumpRecord {
             compression: compression.to_owned(),
-            jobs: draft.pace.jobs,
+            jobs: outline.pace.jobs,
             size_bytes: 0,
             files: 0,
         },
@@ -197,6 +227,7 @@ fn describe(service: &Service, server: &Server<'_>, draft: Draft<'_>, compressio
 }
 
 /// A backup in the making. Dropped before it is published, its folder is removed.
+#[derive(Debug)]
 struct Pending {
     folder: PathBuf,
     published: bool,

@@ -68,9 +68,9 @@ pub fn fast_compression(version: PgVersion) -> &'static str {
     if version.has_zstd() { "zstd:1" } else { "gzip:1" }
 }
 
-/// `pg_dump` before 16 takes only the gzip level.
-fn compression_argument(compression: &str) -> String {
-    compression.strip_prefix("gzip:").unwrap_or(compression).to_owned()
+/// For `pg_dump`, which before 16 takes only the gzip level.
+pub fn compression_argument(compression: &str) -> String {
+    format!("--compress={}", compression.strip_prefix("gzip:").unwrap_or(compression))
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -85,21 +85,15 @@ fn connection() -> Vec<String> {
 /// What `pg_dump` waits longer for a locked table than whoever watches it: it cannot say on whom it waited.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// `pg_dump` of one database into the folder `target` (which may exist, empty).
-pub fn dump_command(
-    database: &str,
-    jobs: usize,
-    compression: &str,
-    lock_timeout: Duration,
-    target: &str,
-) -> Vec<String> {
+/// `pg_dump` of one database into the folder `target` (which may exist, empty); [`compression_argument`] is its last word.
+pub fn dump_command(database: &str, jobs: usize, lock_timeout: Duration, target: &str) -> Vec<String> {
     let lock_timeout = (lock_timeout + GRACE).as_millis().to_string();
     let mut command = words(&["pg_dump"]);
     command.extend(connection());
     command.extend(words(&["--format", "directory", "--jobs", &jobs.to_string()]));
     // We make the files durable ourselves, once.
     command.extend(words(&["--lock-wait-timeout", &lock_timeout]));
-    command.extend(words(&["--no-sync", "--compress", &compression_argument(compression), "--file", target]));
+    command.extend(words(&["--no-sync", "--file", target]));
     command.extend([format!("--dbname={}", connection_string(database))]);
     command
 }

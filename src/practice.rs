@@ -248,8 +248,7 @@ fn fill(
     jobs: Option<usize>,
 ) -> Result<RestoreReport> {
     let options = RestoreOptions { jobs, stop_apps: false };
-    let restore = restore::plan_restore(host, target, plan.backup.clone(), &options)?;
-    let report = restore::run_restore(host, restore, &options)?;
+    let report = restore::restore_at_once(host, target, plan.backup.clone(), &options, |_| {})?;
     // The empty database that it replaced is of no use to anybody.
     restore::drop_previous(host, target, &report.plan.previous);
     Ok(report)

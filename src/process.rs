@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,13 @@ impl Tool {
 
     /// The same, with somebody who listens.
     pub fn start_heard(&self, listener: Listener) -> Result<Running> {
+        let mut running = self.start_waiting(listener)?;
+        running.tell(self.input.clone());
+        Ok(running)
+    }
+
+    /// The same for a child whose input is not known yet: [`Running::tell`] is what it waits for.
+    pub fn start_waiting(&self, listener: Listener) -> Result<Running> {
         let mut running = self.spawn(listener)?;
         let pipe = running.pipe.take();
         running.stdout = Some(std::thread::spawn(move || read_all(pipe, STDOUT_LIMIT)));
@@ -155,7 +162,9 @@ impl Tool {
 
     /// The same for an output that is too large to be collected: [`Running::hand_on`] passes it on.
     pub fn start_handing_on(&self) -> Result<Running> {
-        self.spawn(Box::new(|_| {}))
+        let mut running = self.spawn(Box::new(|_| {}))?;
+        running.tell(self.input.clone());
+        Ok(running)
     }
 
     fn spawn(&self, listener: Listener) -> Result<Running> {
@@ -168,13 +177,10 @@ impl Tool {
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", self.program.to_string_lossy()))?;
         let stdin = child.stdin.take();
-        let input = self.input.clone();
-        // A child that ends without reading is told apart by its exit status, not by our broken pipe.
-        std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
         let pipe = child.stdout.take();
         let stderr = child.stderr.take();
         let stderr = Some(std::thread::spawn(move || read_tail(stderr, listener)));
-        Ok(Running { child, pipe, stdout: None, stderr })
+        Ok(Running { child, stdin, pipe, stdout: None, stderr })
     }
 
     /// Runs to the end. Stops the child and fails when interrupted.
@@ -208,6 +214,8 @@ fn shortened(line: &str) -> String {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Until it is told what it is to read.
+    stdin: Option<ChildStdin>,
     /// Until somebody reads it.
     pipe: Option<ChildStdout>,
     stdout: Option<JoinHandle<Vec<u8>>>,
@@ -215,6 +223,13 @@ pub struct Running {
 }
 
 impl Running {
+    /// Gives the child its whole input.
+    pub fn tell(&mut self, input: Vec<u8>) {
+        let stdin = self.stdin.take();
+        // A child that ends without reading is told apart by its exit status, not by our broken pipe.
+        std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
+    }
+
     /// Waits for the end, calling `tick` now and then; an error of `tick` kills the child and is returned.
     pub fn wait(mut self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
         let status = self.wait_for_end(tick)?;

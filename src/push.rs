@@ -26,7 +26,6 @@ use crate::lock::ServiceLock;
 use crate::manifest::{Pool, Pushed};
 use crate::offsite::{self, FORMAT, INDEX, Index, Part};
 use crate::remote::{self, Patience, Remote};
-use crate::restore;
 use crate::settings::Settings;
 use crate::tarball;
 
@@ -72,7 +71,7 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
         offsite::open(host.dokku, Some(&service.layout), Patience::Work, host.docker.interrupt().clone())?;
     files::create_private_folders(&service.layout.pushing())?;
     let _lock = ServiceLock::take(&service.layout.push_lock(), &service.name, "pgbackup:push")?;
-    let _reading = restore::keep(backup)?;
+    let _reading = backup.held_for_reading()?;
     host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));
     let recipients = settings.recipients.as_ref();
     // What lies there whole is not written over: if that were interrupted, it would be neither the old nor the new one.

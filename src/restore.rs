@@ -2,82 +2,35 @@
 
 pub mod code;
 mod fill;
+mod plan;
 mod proof;
+mod stopped_apps;
 pub mod tables;
 mod target;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::aftermath::{self, Run};
-use crate::catalog::{self, Backup};
-use crate::dokku::{Dokku, Service};
-use crate::error::Failure;
+use crate::catalog::Backup;
+use crate::dokku::Service;
 use crate::files;
 use crate::host::Host;
 use crate::leftovers;
-use crate::likeness;
 use crate::lock::{BackupLock, ServiceLock};
-use crate::manifest::{self, Manifest};
+use crate::manifest;
 use crate::pg_version::PgVersion;
-use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
-use crate::roles;
-use crate::room::SERVER_NEEDS;
+use crate::postgres::{self, MAINTENANCE_DATABASE};
 use crate::server::Server;
-use crate::swap;
-use crate::units;
-use crate::verify;
-use code::CodeReport;
+use crate::toc::Toc;
 use fill::NewDatabase;
 pub use fill::{RestoreJob, create_roles, possible_jobs, run_pg_restore, without_deadlock};
+use plan::Look;
+pub use plan::{RestoreOptions, RestorePlan, facts_of_target, plan_restore};
 pub use proof::count_rows;
+use stopped_apps::StoppedApps;
 use target::Target;
-
-/// What the user asked for.
-#[derive(Debug, Clone, Default)]
-pub struct RestoreOptions {
-    pub jobs: Option<usize>,
-    pub stop_apps: bool,
-}
-
-/// Everything that a restore is going to do; `--dry-run` prints it and nothing else happens.
-#[derive(Debug, Clone)]
-pub struct RestorePlan {
-    pub backup: Backup,
-    pub target: Service,
-    pub target_version: PgVersion,
-    /// Bytes, of the live database now; `None` when there is none any more.
-    pub live_size: Option<u64>,
-    /// The database it is restored into first.
-    pub restoring: String,
-    /// The name under which the live database is kept.
-    pub previous: String,
-    /// Kept by an earlier restore, dropped after this one succeeded.
-    pub dropped: Vec<String>,
-    /// Linked apps: they lose their connections in the swap.
-    pub apps: Vec<String>,
-    pub stop_apps: bool,
-    /// Roles that the backup knows and the server does not: they are made.
-    pub missing_roles: Vec<String>,
-    pub warnings: Vec<String>,
-    /// How the code that runs now fits the backup.
-    pub code: CodeReport,
-}
-
-impl RestorePlan {
-    pub fn all_warnings(&self) -> Vec<&str> {
-        self.warnings.iter().chain(&self.code.warnings).map(String::as_str).collect()
-    }
-
-    /// Apps that are stopped for the restore and not started afterwards: they would run other code than the data
-    /// belongs to, beginning with its migrations.
-    pub fn stay_stopped(&self) -> Vec<&str> {
-        let is_unfit = |app: &&str| self.code.apps.iter().any(|mismatch| mismatch.change.name == **app);
-        self.apps.iter().map(String::as_str).filter(|_| self.stop_apps).filter(is_unfit).collect()
-    }
-}
 
 /// What was done.
 #[derive(Debug)]
@@ -92,198 +45,81 @@ pub struct RestoreReport {
     pub left_stopped: Vec<String>,
 }
 
-/// Looks at everything that a restore needs, changes nothing, and says what it would do or why it cannot be.
-pub fn plan_restore(
+/// Restores at once; `tell` gets the plan before anything is changed.
+pub fn restore_at_once(
     host: &Host<'_>,
     target: &Service,
     backup: Backup,
     options: &RestoreOptions,
-) -> Result<RestorePlan> {
-    refuse_unless_whole(host, &backup)?;
-    let server = Server::of(host, target)?;
-    let found = Target::look(&server, &target.database)?;
-    let mut plan = decide(host, target, backup, options, &found)?;
-    let live = found.exists.then_some(&server);
-    plan.code = code::look(host, live, target, &plan.backup, &plan.apps)?;
-    Ok(plan)
-}
-
-fn refuse_unless_whole(host: &Host<'_>, backup: &Backup) -> Result<()> {
-    let problems = verify::check_files(host, backup)?;
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines = problems.iter().take(8).map(ToString::to_string).collect();
-    let service = &backup.manifest.service;
-    Err(Failure::refused(format!("backup {} is damaged and is not restored", backup.id))
-        .details(lines)
-        .hint(format!("choose another one: dokku pgbackup:list {service}"))
-        .into())
-}
-
-fn decide(
-    host: &Host<'_>,
-    target: &Service,
-    backup: Backup,
-    options: &RestoreOptions,
-    found: &Target,
-) -> Result<RestorePlan> {
-    let manifest = &backup.manifest;
-    let facts = &found.facts;
-    let refuse = |why: String, hint: String| Err(Failure::refused(why).hint(hint).into());
-    if let Some(why) = likeness::version_obstacle(manifest.server.version_num, facts.version_num) {
-        return refuse(
-            why,
-            "restore into a service of the same or a newer major version, with --to".to_owned(),
-        );
-    }
-    if facts.prepared_transactions > 0 {
-        let why =
-            format!("database {} has prepared transactions, which would block the swap", target.database);
-        return refuse(why, "end them first; see them with: select * from pg_prepared_xacts".to_owned());
-    }
-    let missing = likeness::missing_extensions(&manifest.database.extensions, facts);
-    if !missing.is_empty() {
-        let why = format!(
-            "the image of service {} lacks what the backup needs: extension {}",
-            target.name,
-            missing.join(", ")
-        );
-        return refuse(why, format!("the backup was made with the image {}", manifest.server.image));
-    }
-    check_space(target, manifest)?;
-    let links = target.links()?;
-    let apps = host.dokku.visible_apps(&links)?;
-    if options.stop_apps && apps.len() != links.len() {
-        let why = format!("service {} is linked to apps that you may not stop", target.name);
-        return refuse(why, "restore without --stop-apps, or ask somebody who may".to_owned());
-    }
-    let script = files::read_bounded(&backup.folder.join(crate::layout::ROLES), fill::MAX_ROLES)?;
-    let missing_roles = roles::plan(&String::from_utf8_lossy(&script), &facts.roles).missing;
-    Ok(RestorePlan {
-        missing_roles,
-        target_version: facts.version_num,
-        live_size: found.exists.then_some(facts.size),
-        restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
-        previous: swap::previous_name(&target.database, host.now, &facts.databases),
-        // Without a live database the previous one is the last copy on the server.
-        dropped: if found.exists {
-            swap::previous_databases(&target.database, &facts.databases)
-        } else {
-            Vec::new()
-        },
-        apps,
-        stop_apps: options.stop_apps,
-        warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },
-        target: target.clone(),
-        backup,
-        code: CodeReport::default(),
-    })
-}
-
-/// Where the server's data are; a service that keeps them elsewhere is taken to have them on its own disk.
-fn server_disk(target: &Service) -> Result<PathBuf> {
-    let data = target.layout.server_data();
-    Ok(if files::exists(&data)? { data } else { target.layout.root().to_owned() })
-}
-
-/// Postgres writes everything to its log first, and keeps about this much of it (its default `max_wal_size`).
-const LOG: u64 = 1_000_000_000;
-
-/// Room for a second database beside the live one, on the disk that holds the server's data.
-fn check_space(target: &Service, manifest: &Manifest) -> Result<()> {
-    let space = files::space(&server_disk(target)?)?;
-    let size = manifest.database.size_bytes;
-    let (free, needed) =
-        (space.free, size.saturating_add(size.min(LOG)).saturating_add(space.reserve().max(SERVER_NEEDS)));
-    if free >= needed {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "there is too little space to restore beside the live database: {} are free, {} are needed",
-        units::bytes(free),
-        units::bytes(needed)
-    ))
-    .hint("make room on the disk that holds the services; the live database was not touched")
-    .into())
-}
-
-fn warnings(manifest: &Manifest, facts: &ServerFacts) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (what, old, key) in [
-        ("encoding", &manifest.database.encoding, "encoding_name"),
-        ("collation", &manifest.database.collate, "datcollate"),
-    ] {
-        let new = facts.database[key].as_str().unwrap_or_default();
-        if old != new {
-            warnings.push(format!(
-                "the {what} of the backup is {old}, that of the database it replaces is {new}"
-            ));
-        }
-    }
-    warnings
-}
-
-/// Carries a plan out. What the plan rests on is looked at again, now behind the lock.
-pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
-    let (target, id) = (plan.target.clone(), plan.backup.id.clone());
-    let run = Run { backup: Some(&id), ..Run::of("restore", Instant::now()) };
-    let ended = carry_out(host, plan, options);
-    aftermath::follow(host, &target, run, &ended);
+    tell: impl FnOnce(&RestorePlan),
+) -> Result<RestoreReport> {
+    let (id, started) = (backup.id.clone(), Instant::now());
+    let ended = Held::take(host, target, &backup).and_then(|_held| {
+        let Look { server, found, plan } = plan::look(host, target, backup, options)?;
+        leftovers::clear_databases(host, &server, target, &found.facts);
+        tell(&plan);
+        carry_out(host, (&server, &found), plan, options, started)
+    });
+    aftermath::follow(host, target, Run { backup: Some(&id), ..Run::of("restore", started) }, &ended);
     ended
 }
 
-fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
-    let started = Instant::now();
-    let service = &plan.target.clone();
-    files::create_private_folders(&service.layout.own())?;
-    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:restore")?;
-    let _reading = keep(&plan.backup)?;
-    leftovers::clear(host, service, &lock)?;
-    let server = Server::of(host, service)?;
-    let found = Target::look(&server, &service.database)?;
-    leftovers::clear_databases(host, &server, service, &found.facts);
-    let code = plan.code;
-    let plan = RestorePlan { code, ..decide(host, service, plan.backup, options, &found)? };
+/// Carries a plan out that somebody has agreed to. What it rests on is looked at again, now behind the lock.
+pub fn run_restore(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Result<RestoreReport> {
+    let (target, id, started) = (plan.target.clone(), plan.backup.id.clone(), Instant::now());
+    let ended = Held::take(host, &target, &plan.backup).and_then(|_held| {
+        let server = Server::of(host, &target)?;
+        let found = Target::look(&server, &target.database)?;
+        leftovers::clear_databases(host, &server, &target, &found.facts);
+        let plan = plan::decide(host, &target, plan.backup, options, &found, plan.code)?;
+        carry_out(host, (&server, &found), plan, options, started)
+    });
+    aftermath::follow(host, &target, Run { backup: Some(&id), ..Run::of("restore", started) }, &ended);
+    ended
+}
+
+/// The service and the backup are ours for as long as this is there.
+struct Held {
+    _service: ServiceLock,
+    _backup: BackupLock,
+}
+
+impl Held {
+    fn take(host: &Host<'_>, target: &Service, backup: &Backup) -> Result<Self> {
+        files::create_private_folders(&target.layout.own())?;
+        let service = ServiceLock::take(&target.layout.lock(), &target.name, "pgbackup:restore")?;
+        let held = Held { _backup: backup.held_for_reading()?, _service: service };
+        leftovers::clear(host, target, &held._service)?;
+        Ok(held)
+    }
+}
+
+fn carry_out(
+    host: &Host<'_>,
+    (server, found): (&Server<'_>, &Target),
+    plan: RestorePlan,
+    options: &RestoreOptions,
+    started: Instant,
+) -> Result<RestoreReport> {
     let toc = manifest::read_toc(&plan.backup.folder)?;
     let apps = if plan.stop_apps { plan.apps.as_slice() } else { &[] };
     let mut stopped = StoppedApps::stop(host, apps)?;
-
-    let created_roles = create_roles(&server, &plan.backup.folder, &found.facts)?;
-    let version = found.facts.version_num;
-    let jobs = possible_jobs(&toc, options.jobs.unwrap_or(host.settings(service)?.jobs));
+    let created_roles = create_roles(server, &plan.backup.folder, &found.facts)?;
+    let jobs = possible_jobs(&toc, options.jobs.unwrap_or(host.settings(&plan.target)?.jobs));
     host.progress.step(&format!("Restoring into the new database {}", plan.restoring));
-    let creation = found.creation(&plan.restoring, &toc);
-    let manifest = &plan.backup.manifest;
-    let disk = server_disk(service)?;
-    let scratch = without_deadlock(host, jobs, |jobs| {
-        let scratch = NewDatabase::create(&server, &plan.restoring, version, &creation)?;
-        let job = RestoreJob {
-            id: manifest.id.as_str(),
-            folder: &plan.backup.folder,
-            lc_monetary: &manifest.server.lc_monetary,
-            command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
-            growing: Some((&plan.restoring, manifest.database.size_bytes)),
-            disk: Some(disk.clone()),
-        };
-        run_pg_restore(host, &server, job)?;
-        Ok(scratch)
-    })?;
+    let restored = fill(host, (server, found), &plan, &toc, jobs)?;
     host.progress.step("Comparing the rows of every table with the backup");
     let expected = manifest::read_fingerprint(&plan.backup.folder)?;
-    proof::prove(&server, &plan.restoring, &expected.tables, &toc)?;
-    server.execute(MAINTENANCE_DATABASE, &found.dress(&plan.restoring))?;
+    proof::prove(server, &plan.restoring, &expected.tables, &toc)?;
     host.check()?;
     host.progress.step("Swapping the databases");
-    let swapping = Instant::now();
-    found.swap_in(&server, &service.database, &plan.restoring, &plan.previous)?;
-    let swap_duration = swapping.elapsed();
-    scratch.keep();
+    let swap_duration = found.swap_in(server, &plan.target.database, &plan.restoring, &plan.previous)?;
+    restored.keep();
     let left_stopped = stopped.leave(&plan.stay_stopped());
-    if let Err(error) = found.finish(&server, &service.database, &plan.backup.manifest, &toc) {
-        host.progress.warn(&format!("the data is back, but not all settings of the database: {error}"));
+    if let Err(error) = found.finish(server, &plan.target.database, &plan.backup.manifest, &toc) {
+        host.progress.warn(&format!("the data is back, but not all settings of the database: {error:#}"));
     }
-    drop_older(host, &server, &plan, version);
+    drop_older(host, server, &plan, found.facts.version_num);
     Ok(RestoreReport {
         tables: expected.tables.len(),
         rows: expected.rows(),
@@ -295,10 +131,32 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
     })
 }
 
-/// Keeps a backup from being deleted while it is read.
-pub fn keep(backup: &Backup) -> Result<BackupLock> {
-    BackupLock::shared(&backup.folder)?
-        .ok_or_else(|| Failure::busy(format!("backup {} is being deleted", backup.id)).into())
+/// Makes the new database, like the live one, with what is in the backup.
+fn fill<'a>(
+    host: &Host<'_>,
+    (server, found): (&'a Server<'a>, &Target),
+    plan: &RestorePlan,
+    toc: &Toc,
+    jobs: usize,
+) -> Result<NewDatabase<'a>> {
+    let manifest = &plan.backup.manifest;
+    let creation = found.creation(&plan.restoring, toc);
+    let disk = plan::server_disk(&plan.target)?;
+    without_deadlock(host, jobs, |jobs| {
+        let job = RestoreJob {
+            id: manifest.id.as_str(),
+            folder: &plan.backup.folder,
+            lc_monetary: &manifest.server.lc_monetary,
+            command: postgres::restore_command(&plan.restoring, jobs, "/backup/dump", &[]),
+            into_live: false,
+            growing: Some((&plan.restoring, manifest.database.size_bytes)),
+            disk: Some(disk.clone()),
+        };
+        let waiting = fill::start_pg_restore(host, server, &job)?;
+        let new = NewDatabase::create(server, &plan.restoring, found.facts.version_num, &creation)?;
+        fill::finish_pg_restore(host, server, job, waiting)?;
+        Ok(new)
+    })
 }
 
 /// The new database takes the live one's place already: that an old one could not be dropped is a warning.
@@ -307,7 +165,7 @@ fn drop_older(host: &Host<'_>, server: &Server<'_>, plan: &RestorePlan, version:
         match server.execute_always(MAINTENANCE_DATABASE, &postgres::drop_database(version, name)) {
             Ok(_) => host.progress.note(&format!("dropped {name}, kept from the restore before")),
             Err(error) => {
-                host.progress.warn(&format!("the older database {name} could not be dropped: {error}"));
+                host.progress.warn(&format!("the older database {name} could not be dropped: {error:#}"));
             }
         }
     }
@@ -320,64 +178,6 @@ pub fn drop_previous(host: &Host<'_>, target: &Service, name: &str) {
         server.execute_always(MAINTENANCE_DATABASE, &postgres::drop_database(facts.version_num, name))
     });
     if let Err(error) = dropped {
-        host.progress.warn(&format!("the database {name} could not be dropped: {error}"));
+        host.progress.warn(&format!("the database {name} could not be dropped: {error:#}"));
     }
-}
-
-/// Apps that are stopped for a while, and started again whatever happens.
-struct StoppedApps<'a, 'b> {
-    host: &'a Host<'b>,
-    names: Vec<String>,
-}
-
-impl<'a, 'b> StoppedApps<'a, 'b> {
-    fn stop(host: &'a Host<'b>, apps: &[String]) -> Result<Self> {
-        let mut stopped = StoppedApps { host, names: Vec::new() };
-        for app in apps {
-            if !Dokku::is_running(app)? {
-                host.progress.note(&format!("{app} does not run, and is not started afterwards"));
-                continue;
-            }
-            host.progress.step(&format!("Stopping {app}"));
-            stopped.names.push(app.clone());
-            Dokku::stop_app(app)?;
-        }
-        Ok(stopped)
-    }
-
-    /// Does not start these; the names of those that were stopped here.
-    fn leave(&mut self, apps: &[&str]) -> Vec<String> {
-        let names = std::mem::take(&mut self.names);
-        let (left, started) = names.into_iter().partition(|name| apps.contains(&name.as_str()));
-        self.names = started;
-        left
-    }
-}
-
-impl Drop for StoppedApps<'_, '_> {
-    fn drop(&mut self) {
-        for app in &self.names {
-            self.host.progress.step(&format!("Starting {app}"));
-            if let Err(error) = Dokku::start_app(app) {
-                self.host.progress.warn(&format!("{error}; start it with: dokku ps:start {app}"));
-            }
-        }
-    }
-}
-
-/// What is known of a service's database or, where somebody dropped it, of its server.
-pub fn facts_of_target(server: &Server<'_>, database: &str) -> Result<ServerFacts> {
-    Ok(Target::look(server, database)?.facts)
-}
-
-/// The backup of `source` that `wanted` names.
-pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
-    let backup = catalog::find(&source.name, catalog::list(&source.layout)?, wanted)?;
-    if backup.manifest.service == source.name {
-        return Ok(backup);
-    }
-    let whose = &backup.manifest.service;
-    Err(Failure::refused(format!("backup {} of {} is one of service {whose}", backup.id, source.name))
-        .hint(format!("choose another one: dokku pgbackup:list {}", source.name))
-        .into())
 }

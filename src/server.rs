@@ -202,6 +202,17 @@ impl<'a> Server<'a> {
     /// A container of the server's own image beside it: `command` with `folder` mounted at `/backup`.
     pub fn sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
         let command = if job.read_only { job.command } else { writing_for_us_alone(job.command) };
+        self.beside(Sidecar { command, ..job }, host_folder)
+    }
+
+    /// The same for one that is started before all is known: the options of its sessions and its command's last word come
+    /// with [`told`].
+    pub fn waiting_sidecar(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
+        let command = waiting_to_be_told(job.command);
+        self.beside(Sidecar { command, ..job }, host_folder)
+    }
+
+    fn beside(&self, job: Sidecar<'_>, host_folder: &Path) -> JobContainer {
         JobContainer {
             name: format!("pgbackup.{}.{}.{}", self.service, job.backup, job.purpose),
             service: self.service.clone(),
@@ -215,7 +226,7 @@ impl<'a> Server<'a> {
             writable: false,
             gentle: self.gentle,
             processors: None,
-            command,
+            command: job.command,
         }
     }
 
@@ -245,6 +256,17 @@ impl<'a> Server<'a> {
 fn writing_for_us_alone(command: Vec<String>) -> Vec<String> {
     let shell = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned);
     shell.into_iter().chain(command).collect()
+}
+
+/// The same command, with what it reads first: the options of its sessions, and its last word.
+fn waiting_to_be_told(command: Vec<String>) -> Vec<String> {
+    let read = "umask 077 && IFS= read -r PGOPTIONS && IFS= read -r last && export PGOPTIONS && exec \"$@\" \"$last\"";
+    ["sh", "-c", read, "sh"].map(str::to_owned).into_iter().chain(command).collect()
+}
+
+/// What a [`Server::waiting_sidecar`] waits for.
+pub fn told(options: &str, last_word: &str) -> Vec<u8> {
+    format!("{options}\n{last_word}\n").into_bytes()
 }
 
 /// The `application_name` of a sidecar's sessions. Postgres cuts names at 63 bytes.

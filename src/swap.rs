@@ -6,6 +6,8 @@
 //! the remaining sessions as soon as the lock is asked for. Nothing is ever set that somebody would have to set back: when
 //! either session dies, the transaction is undone and the live database is as it was.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use regex::Regex;
@@ -71,9 +73,17 @@ fn is_marked(live: &str, mark: &str, name: &str) -> bool {
     Regex::new(&pattern).is_ok_and(|pattern| pattern.is_match(name))
 }
 
-/// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction.
-pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<()> {
-    refuse_prepared_transactions(server, &[live, incoming])?;
+/// Gives `incoming` the name `live`, and what was `live` the name `kept`, in one transaction; how long that took.
+/// `preparation` is run before, by the way.
+pub fn swap(
+    server: &Server<'_>,
+    live: &str,
+    incoming: &str,
+    kept: &str,
+    preparation: &str,
+) -> Result<Duration> {
+    refuse_prepared_transactions(server, &[live, incoming], preparation)?;
+    let began = Instant::now();
     let fence = format!("pgbackup fence {}", std::process::id());
     std::thread::scope(|scope| {
         let evictor = scope
@@ -89,7 +99,7 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
             let failure = Failure::tool(format!("the databases could not be swapped: {reason}"));
             // The connection may have broken after the commit: the server knows.
             return match exists(server, kept) {
-                Ok(true) => Ok(()),
+                Ok(true) => Ok(began.elapsed()),
                 Ok(false) => {
                     Err(failure.hint("the live database is as it was; try the same command again").into())
                 }
@@ -100,7 +110,7 @@ pub fn swap(server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Resu
                     .into()),
             };
         }
-        Ok(())
+        Ok(began.elapsed())
     })
 }
 
@@ -111,10 +121,10 @@ pub fn rename(server: &Server<'_>, from: &str, to: &str) -> Result<()> {
 }
 
 /// They belong to no session that could be ended, and the rename would keep everybody out while it waits for them.
-fn refuse_prepared_transactions(server: &Server<'_>, databases: &[&str]) -> Result<()> {
+fn refuse_prepared_transactions(server: &Server<'_>, databases: &[&str], preparation: &str) -> Result<()> {
     let names: Vec<String> = databases.iter().map(|name| literal(name)).collect();
     let question = format!(
-        "select coalesce(json_agg(database || ' has ' || gid), '[]') from pg_prepared_xacts where database in ({});\n",
+        "{preparation}select coalesce(json_agg(database || ' has ' || gid), '[]') from pg_prepared_xacts where database in ({});\n",
         names.join(", ")
     );
     let found: Vec<String> = parse_answer(&server.execute_always(MAINTENANCE_DATABASE, &question)?)?;

@@ -54,7 +54,6 @@ fn swap_back(host: &Host<'_>, service: &Service) -> Result<UndoReport> {
         return Ok(UndoReport { restored, kept: None, swap_duration: swapping.elapsed() });
     }
     let kept = swap::previous_name(&service.database, host.now, &databases);
-    let swapping = Instant::now();
-    swap::swap(&server, &service.database, &restored, &kept)?;
-    Ok(UndoReport { restored, kept: Some(kept), swap_duration: swapping.elapsed() })
+    let swap_duration = swap::swap(&server, &service.database, &restored, &kept, "")?;
+    Ok(UndoReport { restored, kept: Some(kept), swap_duration })
 }

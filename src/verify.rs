@@ -21,7 +21,6 @@ use crate::lock::BackupLock;
 use crate::manifest::{self, Level, Verified, read_manifest_bytes};
 use crate::pace::Pace;
 use crate::process;
-use crate::restore;
 use crate::toc::Toc;
 use crate::units::plural;
 
@@ -127,7 +126,7 @@ fn look(
     if pace.gentle {
         process::step_back();
     }
-    let _reading: BackupLock = restore::keep(backup)?;
+    let _reading: BackupLock = backup.held_for_reading()?;
     let name = backup.id.to_string();
     let mut report = VerifyReport::new(&name);
     host.progress.step(&format!("Verifying {name} of {} ({})", service.name, level.as_str()));
@@ -158,7 +157,7 @@ fn look(
 
 /// The files of a backup against its `SHA256SUMS`, and the manifest against the files: what a restore checks first.
 pub fn check_files(host: &Host<'_>, backup: &Backup) -> Result<Vec<Problem>> {
-    let _reading = restore::keep(backup)?;
+    let _reading = backup.held_for_reading()?;
     let mut report = VerifyReport::new(backup.id.as_str());
     let digests = check_against_checksums(host, backup, Depth::Checksum, &mut report)?;
     host.progress.done();

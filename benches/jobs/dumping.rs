@@ -55,7 +55,7 @@ pub fn create_on_15(rounds: usize, table: &mut Table) {
 
 pub fn create_of_one_table(rounds: usize, table: &mut Table) {
     let service = shapes::one_table();
-    let ([ours, bare, export], ..) = three_ways(&service, rounds.min(3));
+    let ([ours, bare, export], ..) = three_ways(&service, rounds);
     table.ratio(
         "create, one table of 3 GB",
         &ours,

@@ -65,7 +65,7 @@ pub fn load(rounds: usize, table: &mut Table) {
     some_backup(&service);
     let idle = || std::thread::sleep(std::time::Duration::from_millis(20));
     let (mut alone, mut usual, mut gentle) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds.min(3) {
+    for _ in 0..rounds {
         alone.push(transactions(&service, idle));
         usual.push(transactions(&service, || _ = first_backup(&service)));
         gentle.push(transactions(&service, || {

@@ -87,7 +87,7 @@ pub fn outage(rounds: usize, table: &mut Table) {
     let file = tempfile::NamedTempFile::new().unwrap();
     postgres_export(&service, file.path());
     let [ours, theirs] = side_by_side(
-        rounds.min(3),
+        rounds,
         [
             &mut || {
                 let silence =
@@ -142,7 +142,7 @@ pub fn drill(rounds: usize, table: &mut Table) {
     let copy = open_copy(&service.backup(&some_backup(&service)).join("dump"));
     let dump = copy.path().join("dump");
     let [ours, bare] = side_by_side(
-        rounds.min(3),
+        rounds,
         [&mut || seconds(|| drop(service.pgbackup("verify", &[]).ok())), &mut || bare_drill(&dump)],
     );
     table.ratio(
@@ -180,7 +180,7 @@ pub fn export_and_import(rounds: usize, table: &mut Table) {
         assert!(status.unwrap().success());
     };
     let times: [Samples; 4] = side_by_side(
-        rounds.min(3),
+        rounds,
         [
             &mut || seconds(|| export("tar")),
             &mut || seconds(|| export("custom")),
@@ -203,7 +203,7 @@ pub fn export_and_import(rounds: usize, table: &mut Table) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let [ours, theirs] = side_by_side(
-        rounds.min(3),
+        rounds,
         [&mut || seconds(import), &mut || seconds(|| postgres_import(&service, theirs_file.path()))],
     );
     table.ratio(

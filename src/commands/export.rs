@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::App;
+use crate::catalog;
 use crate::cli::{self, ExportArgs};
 use crate::encryption::Recipients;
 use crate::export::{self, Form};
 use crate::progress::Progress;
-use crate::restore;
 use crate::ui::data::DataOut;
 use crate::units;
 
@@ -15,7 +15,7 @@ pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
     let recipients = Some(Recipients::all(&args.recipients)).filter(|all| all.count() > 0);
     let mut out = DataOut::open(app.docker.interrupt(), &example(args, recipients.is_some()))?;
     let service = app.dokku.service(&args.service)?;
-    let backup = restore::choose(&service, args.backup.as_deref())?;
+    let backup = catalog::choose(&service, args.backup.as_deref())?;
     if !backup.is_good() {
         app.ui.warn(&format!("the last verification of backup {} found something wrong", backup.id));
     }

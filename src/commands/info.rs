@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::view::{BackupView, commits_text, import_text, verified_text};
 use super::{App, hide_foreign_apps};
+use crate::catalog;
 use crate::catalog::Backup;
 use crate::cli::{Format, INFO_KEYS, InfoArgs};
 use crate::code::Code;
@@ -13,7 +14,6 @@ use crate::deployed::AppRecord;
 use crate::error::Failure;
 use crate::fingerprint::TableSum;
 use crate::manifest::{self, Manifest, MigrationRecord};
-use crate::restore;
 use crate::ui::table;
 use crate::units;
 
@@ -28,7 +28,7 @@ struct Info<'a> {
 
 pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let mut backup = restore::choose(&service, args.backup.as_deref())?;
+    let mut backup = catalog::choose(&service, args.backup.as_deref())?;
     hide_foreign_apps(app, std::iter::once(&mut backup.manifest))?;
     if args.format == Some(Format::Json) {
         let table_rows = manifest::read_fingerprint(&backup.folder)?.tables;

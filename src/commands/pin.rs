@@ -3,15 +3,15 @@
 use anyhow::Result;
 
 use super::App;
+use crate::catalog;
 use crate::cli::{PinArgs, UnpinArgs};
 use crate::manifest::Pinned;
-use crate::restore::{choose, keep};
 
 pub fn pin(app: &App<'_>, args: &PinArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let backup = choose(&service, Some(&args.backup))?;
+    let backup = catalog::choose(&service, Some(&args.backup))?;
     // It must not be removed at the same moment.
-    let _reading = keep(&backup)?;
+    let _reading = backup.held_for_reading()?;
     let by = app.dokku.environment().who().to_owned();
     Pinned { at: app.now, by, note: args.note.clone() }.write(&backup.folder)?;
     app.ui.heading(&format!(
@@ -23,8 +23,8 @@ pub fn pin(app: &App<'_>, args: &PinArgs) -> Result<()> {
 
 pub fn unpin(app: &App<'_>, args: &UnpinArgs) -> Result<()> {
     let service = app.dokku.service(&args.service)?;
-    let backup = choose(&service, Some(&args.backup))?;
-    let _reading = keep(&backup)?;
+    let backup = catalog::choose(&service, Some(&args.backup))?;
+    let _reading = backup.held_for_reading()?;
     Pinned::remove(&backup.folder)?;
     app.ui.heading(&format!("Backup {} of {} is left to retention", backup.id, service.name));
     Ok(())

@@ -4,13 +4,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
+use crate::catalog;
 use crate::cli::{Format, PracticeArgs};
 use crate::code::{self, Code};
 use crate::diff::code::{AppChange, migration_files};
 use crate::error::Failure;
 use crate::git::Range;
 use crate::practice::{self, Made, PracticeOptions, PracticePlan, PracticeReport};
-use crate::restore::choose;
 use crate::ui::table;
 use crate::units;
 
@@ -52,7 +52,7 @@ pub fn run(app: &App<'_>, args: &PracticeArgs) -> Result<()> {
         jobs: args.jobs,
     };
     let host = app.host();
-    let plan = practice::plan(&host, choose(&source, args.backup.as_deref())?, &options)?;
+    let plan = practice::plan(&host, catalog::choose(&source, args.backup.as_deref())?, &options)?;
     let report = practice::run(&host, plan, options.jobs)?;
     if args.format == Format::Json {
         return app.ui.json(&view(&report));

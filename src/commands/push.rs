@@ -11,7 +11,6 @@ use crate::dokku::Service;
 use crate::offsite;
 use crate::push::{PushReport, push};
 use crate::remote::Patience;
-use crate::restore::choose;
 use crate::ui::table;
 use crate::units;
 
@@ -50,7 +49,7 @@ pub fn run(app: &App<'_>, args: &PushArgs) -> Result<()> {
     let backups = if args.all {
         missing_there(app, &service)?
     } else {
-        vec![choose(&service, args.backup.as_deref())?]
+        vec![catalog::choose(&service, args.backup.as_deref())?]
     };
     let mut reports = Vec::new();
     for backup in &backups {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::App;
 use super::remote::{identities, refuse_unseen};
 use crate::aftermath::{self, Run};
+use crate::catalog::{self, Backup};
 use crate::cli::{Format, RestoreArgs};
 use crate::deployed::AppRecord;
 use crate::destroyed;
@@ -21,7 +22,9 @@ use crate::offsite;
 use crate::pull;
 use crate::remote::Patience;
 use crate::restore::code::Mismatch;
-use crate::restore::{RestoreOptions, RestorePlan, RestoreReport, choose, plan_restore, run_restore};
+use crate::restore::{
+    RestoreOptions, RestorePlan, RestoreReport, plan_restore, restore_at_once, run_restore,
+};
 use crate::service_name::ServiceName;
 
 #[derive(Serialize)]
@@ -116,28 +119,28 @@ fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<
 }
 
 fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service) -> Result<()> {
-    let host = app.host();
     let options = RestoreOptions { jobs: args.jobs, stop_apps: args.stop_apps };
-    let backup = choose(source, args.backup.as_deref())?;
-    let (id, run) = (backup.id.clone(), Run::of("restore", Instant::now()));
-    let planned = plan_restore(&host, target, backup, &options);
-    if planned.is_err() && !args.dry_run {
-        aftermath::follow(&host, target, Run { backup: Some(&id), ..run }, &planned);
-    }
-    let plan = planned?;
-    if args.dry_run && args.format == Format::Json {
-        return app.ui.json(&view(&plan, None));
-    }
-    if args.format == Format::Stdout && !app.ui.is_quiet() {
-        text::show_plan(app, &plan);
-    }
+    let backup = catalog::choose(source, args.backup.as_deref())?;
+    let is_shown = args.format == Format::Stdout && !app.ui.is_quiet();
+    let show = |plan: &RestorePlan| {
+        if is_shown {
+            text::show_plan(app, plan);
+        }
+    };
     if args.dry_run {
+        let plan = plan_restore(&app.host(), target, backup, &options)?;
+        if args.format == Format::Json {
+            return app.ui.json(&view(&plan, None));
+        }
+        show(&plan);
         app.ui.detail("Nothing was changed (--dry-run)");
         return Ok(());
     }
-    let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
-    app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
-    let report = run_restore(&host, plan, &options)?;
+    let report = if app.ui.is_forced() {
+        restore_at_once(&app.host(), target, backup, &options, show)?
+    } else {
+        run_restore(&app.host(), agreed(app, target, backup, &options, show)?, &options)?
+    };
     match args.format {
         Format::Json => app.ui.json(&view(&report.plan, Some(&report))),
         Format::Stdout => {
@@ -145,6 +148,31 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
             Ok(())
         }
     }
+}
+
+/// A plan that was shown, and to which somebody has said yes.
+fn agreed(
+    app: &App<'_>,
+    target: &Service,
+    backup: Backup,
+    options: &RestoreOptions,
+    show: impl FnOnce(&RestorePlan),
+) -> Result<RestorePlan> {
+    let host = app.host();
+    let (id, run) = (backup.id.clone(), Run::of("restore", Instant::now()));
+    let planned = plan_restore(&host, target, backup, options);
+    if planned.is_err() {
+        aftermath::follow(&host, target, Run { backup: Some(&id), ..run }, &planned);
+    }
+    let plan = planned?;
+    show(&plan);
+    if !is_shown {
+        // Nobody should agree to what they were not told of.
+        plan.all_warnings().iter().for_each(|warning| app.ui.warn(warning));
+    }
+    let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
+    app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
+    Ok(plan)
 }
 
 fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a> {

@@ -9,7 +9,7 @@ use crate::bookkeeping::{self, Accounts};
 use crate::catalog::Backup;
 use crate::deployed::{self, AppRecord};
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Extent, dump};
+use crate::dump::{DumpJob, Extent, Manner, dump};
 use crate::fingerprint::{self, Fingerprint, LargeObjects, SequenceValue, TableSum};
 use crate::host::Host;
 use crate::leftovers;
@@ -92,14 +92,12 @@ impl Side {
             folder: &scratch.folder,
             jobs: settings.jobs,
             processors: None,
-            compression: postgres::fast_compression(facts.version_num),
-            lc_monetary: &facts.lc_monetary,
-            expected: None,
             throw_away: true,
             extent: if fast { Extent::Definitions } else { Extent::Whole },
             lock_timeout: Some(settings.lock_timeout),
         };
-        let dumped = dump(host, &server, &job)?;
+        let compression = postgres::fast_compression(facts.version_num);
+        let dumped = dump(host, &server, &job, &Manner::unbounded(compression, &facts.lc_monetary))?;
         host.progress.done();
         let mut side = if fast {
             let fingerprint = Fingerprint { method: base.method, ..Fingerprint::default() };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::bookkeeping;
+use crate::bookkeeping::{self, Books};
 use crate::catalog::Backup;
 use crate::code::is_commit;
 use crate::deployed::AppRecord;
@@ -43,11 +43,11 @@ pub struct Remedy {
     pub notes: Vec<&'static str>,
 }
 
-/// Compares what runs now with what the backup was made beside. `server`: where there is a live database. `apps`: those
-/// that the user may see. The data must come back also where some of this cannot be found out.
+/// Compares what runs now with what the backup was made beside. `live`: where there is a live database, its server and
+/// the bookkeeping tables that were found in it. `apps`: those that the user may see. The data must come back also where some of this cannot be found out.
 pub fn look(
     host: &Host<'_>,
-    server: Option<&Server<'_>>,
+    live: Option<(&Server<'_>, Result<Vec<Books>>)>,
     target: &Service,
     backup: &Backup,
     apps: &[String],
@@ -61,8 +61,8 @@ pub fn look(
             }
         }
     }
-    if let Some(server) = server {
-        look_at_migrations(server, target, backup, &mut report)?;
+    if let Some((server, books)) = live {
+        look_at_migrations(server, books, target, backup, &mut report)?;
     }
     host.check()?;
     Ok(report)
@@ -70,13 +70,14 @@ pub fn look(
 
 fn look_at_migrations(
     server: &Server<'_>,
+    books: Result<Vec<Books>>,
     target: &Service,
     backup: &Backup,
     report: &mut CodeReport,
 ) -> Result<()> {
     let then = bookkeeping::read_dump(&manifest::read_toc(&backup.folder)?, &backup.folder);
     report.warnings.extend(then.complaints("of the backup"));
-    match bookkeeping::find_on_server(server, &target.database) {
+    match books {
         Ok(books) => {
             let now = bookkeeping::read_server(server, &target.database, books);
             report.warnings.extend(now.complaints("of the live database"));

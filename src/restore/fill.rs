@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::docker::WaitingJob;
 use crate::error;
 use crate::files;
 use crate::host::Host;
@@ -13,7 +14,7 @@ use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts, literal};
 use crate::roles;
 use crate::room::{RoomWatch, SERVER_NEEDS};
-use crate::server::{Server, Sidecar};
+use crate::server::{Server, Sidecar, told};
 use crate::settings::Room;
 use crate::toc::{Entry, Toc};
 
@@ -50,7 +51,10 @@ pub struct RestoreJob<'a> {
     /// Seen read-only at `/backup`.
     pub folder: &'a Path,
     pub lc_monetary: &'a str,
+    /// Its last word is the folder to restore.
     pub command: Vec<String>,
+    /// Into a database that is used already: what is done must be on the disk.
+    pub into_live: bool,
     /// The database to watch growing, and the bytes it is going to have.
     pub growing: Option<(&'a str, u64)>,
     /// The disk that the server writes to, where it can be seen.
@@ -59,15 +63,37 @@ pub struct RestoreJob<'a> {
 
 /// Runs one `pg_restore` in a sidecar to its end.
 pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>) -> Result<()> {
+    let waiting = start_pg_restore(host, server, &job)?;
+    finish_pg_restore(host, server, job, waiting)
+}
+
+/// Starts the sidecar, which takes docker a while. What it restores into need not be there yet.
+pub fn start_pg_restore(host: &Host<'_>, server: &Server<'_>, job: &RestoreJob<'_>) -> Result<WaitingJob> {
     let sidecar = Sidecar {
         purpose: "restore",
         backup: job.id,
         read_only: true,
-        options: server.session_options(job.lc_monetary, &server.restore_options()),
-        command: job.command,
+        options: String::new(),
+        command: job.command.split_last().map_or_else(Vec::new, |(_, words)| words.to_vec()),
     };
-    let container = server.sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
-    let running = host.docker.start_job(&container)?;
+    let container = server.waiting_sidecar(sidecar, &host.dokku.environment().host_path(job.folder));
+    host.docker.start_waiting_job(&container)
+}
+
+/// Lets it begin, and waits for its end.
+pub fn finish_pg_restore(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    job: RestoreJob<'_>,
+    waiting: WaitingJob,
+) -> Result<()> {
+    let mut more = server.restore_options();
+    if !job.into_live {
+        // A new database is on the disk at the latest when the swap is, whose record comes behind all others in the log.
+        more.push(("synchronous_commit", "off"));
+    }
+    let options = server.session_options(job.lc_monetary, &more);
+    let running = waiting.tell(told(&options, job.command.last().map_or("", String::as_str)));
     let mut asked = Instant::now();
     let hint = "what was restored so far is removed, now or by the next run; make room on that disk first";
     let mut room = job.disk.as_deref().map(|disk| RoomWatch::new(disk, Room::Bytes(SERVER_NEEDS), hint));

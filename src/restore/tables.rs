@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::RestoreOptions;
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
-use super::{RestoreOptions, keep, refuse_unless_whole, server_disk};
+use super::plan::{refuse_unless_whole, server_disk};
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Extent, dump};
+use crate::dump::{DumpJob, Extent, Manner, dump};
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
@@ -144,7 +145,7 @@ fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Res
     let service = &plan.target;
     files::create_private_folders(&service.layout.own())?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:restore")?;
-    let _reading = keep(&plan.backup)?;
+    let _reading = plan.backup.held_for_reading()?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;
     let facts = server.facts_of(service)?;
@@ -193,6 +194,7 @@ fn restore_job<'a>(plan: &'a TablesPlan, folder: &'a Path, command: Vec<String>)
         folder,
         lc_monetary: &manifest.server.lc_monetary,
         command,
+        into_live: false,
         growing: None,
         disk: server_disk(&plan.target).ok(),
     }
@@ -289,17 +291,16 @@ fn move_schema(
         folder: &work.folder,
         jobs: 1,
         processors: None,
-        compression: &manifest.dump.compression,
-        lc_monetary: &manifest.server.lc_monetary,
-        expected: None,
         throw_away: false,
         extent: Extent::Schema(&plan.schema),
         lock_timeout: None,
     };
-    dump(host, server, &job)?;
+    let manner = Manner::unbounded(&manifest.dump.compression, &manifest.server.lc_monetary);
+    dump(host, server, &job, &manner)?;
     let command =
         postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
-    run_pg_restore(host, server, restore_job(plan, &work.folder, command))
+    let job = RestoreJob { into_live: true, ..restore_job(plan, &work.folder, command) };
+    run_pg_restore(host, server, job)
 }
 
 fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {

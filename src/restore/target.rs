@@ -1,5 +1,7 @@
 //! The database that a restore replaces: as it is on the server or, when somebody dropped it, as the backup knew it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use crate::likeness;
@@ -45,17 +47,21 @@ impl Target {
         format!("create database {} with {words};\n", identifier(name))
     }
 
-    /// Settings, privileges and comment for the new database.
-    pub fn dress(&self, name: &str) -> String {
-        if self.exists { likeness::dress_database(name, &self.facts) } else { String::new() }
-    }
-
-    /// Gives the new database its place.
-    pub fn swap_in(&self, server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<()> {
+    /// Gives the new database its place, with the live one's settings, privileges and comment; how long nobody could
+    /// be sure of an answer.
+    pub fn swap_in(&self, server: &Server<'_>, live: &str, incoming: &str, kept: &str) -> Result<Duration> {
         if self.exists {
-            return swap::swap(server, live, incoming, kept);
+            return swap::swap(
+                server,
+                live,
+                incoming,
+                kept,
+                &likeness::dress_database(incoming, &self.facts),
+            );
         }
-        swap::rename(server, incoming, live)
+        let began = Instant::now();
+        swap::rename(server, incoming, live)?;
+        Ok(began.elapsed())
     }
 
     /// What can only be done under the final name: the settings that the backup knows of a database that was dropped.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Problem, VerifyReport, compare};
 use crate::catalog::Backup;
 use crate::dokku::Service;
-use crate::dump::{DumpJob, Extent, dump};
+use crate::dump::{DumpJob, Extent, Manner, dump};
 use crate::error::Failure;
 use crate::files;
 use crate::fingerprint::{Fingerprint, TableSum};
@@ -54,23 +54,19 @@ pub fn drill(
         return Ok(());
     }
     host.progress.step("Dumping what was restored and comparing it");
-    let dumped = dump(
-        host,
-        server,
-        &DumpJob {
-            database: &backup.manifest.database.name,
-            id: &scratch.name,
-            folder: &scratch.folder,
-            jobs: pace.jobs,
-            processors: None,
-            compression: postgres::fast_compression(facts.version_num),
-            lc_monetary: &backup.manifest.server.lc_monetary,
-            expected: None,
-            throw_away: true,
-            extent: Extent::Whole,
-            lock_timeout: None,
-        },
-    )?;
+    let job = DumpJob {
+        database: &backup.manifest.database.name,
+        id: &scratch.name,
+        folder: &scratch.folder,
+        jobs: pace.jobs,
+        processors: None,
+        throw_away: true,
+        extent: Extent::Whole,
+        lock_timeout: None,
+    };
+    let compression = postgres::fast_compression(facts.version_num);
+    let manner = Manner::unbounded(compression, &backup.manifest.server.lc_monetary);
+    let dumped = dump(host, server, &job, &manner)?;
     let mut found = Fingerprint::assemble(&dumped.toc, &dumped.digests)?;
     let reordered = leave_out_reordered(toc, expected, &dumped.toc, &mut found);
     compare(expected, &found, "restored", report);
@@ -135,6 +131,7 @@ fn restore_into(
                 "/backup/dump",
                 &["--create", "--no-tablespaces"],
             ),
+            into_live: false,
             growing: Some((database, manifest.database.size_bytes)),
             disk: disk.clone(),
         };

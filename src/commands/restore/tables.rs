@@ -3,12 +3,13 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::catalog;
 use crate::cli::{Format, RestoreArgs};
 use crate::commands::App;
 use crate::dokku::Service;
 use crate::postgres::identifier;
+use crate::restore::RestoreOptions;
 use crate::restore::tables::{ChosenTable, TablesPlan, TablesReport, plan_tables, run_tables};
-use crate::restore::{RestoreOptions, choose};
 use crate::units;
 
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ struct TableView<'a> {
 
 pub fn restore(app: &App<'_>, args: &RestoreArgs, service: &Service) -> Result<()> {
     let host = app.host();
-    let plan = plan_tables(&host, service, choose(service, args.backup.as_deref())?, &args.tables)?;
+    let plan = plan_tables(&host, service, catalog::choose(service, args.backup.as_deref())?, &args.tables)?;
     if args.dry_run {
         return show_tables_plan(app, args.format, &plan);
     }
