@@ -41,6 +41,7 @@ struct Plan<'a> {
     warnings: Vec<&'a str>,
     code: Vec<MismatchView<'a>>,
     migrations_since: &'a [MigrationChange],
+    unlinked_apps: &'a [AppRecord],
     dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Outcome<'a>>,
@@ -139,7 +140,16 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
     let report = if app.ui.is_forced() {
         restore_at_once(&app.host(), target, backup, &options, show)?
     } else {
-        run_restore(&app.host(), agreed(app, target, backup, &options, show)?, &options)?
+        let plan = plan_on_record(app, target, backup, &options)?;
+        if is_shown {
+            show(&plan);
+        } else {
+            // Nobody should agree to what they were not told of.
+            text::show_warnings(app, &plan);
+        }
+        let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
+        app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
+        run_restore(&app.host(), plan, &options)?
     };
     match args.format {
         Format::Json => app.ui.json(&view(&report.plan, Some(&report))),
@@ -150,29 +160,19 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
     }
 }
 
-/// A plan that was shown, and to which somebody has said yes.
-fn agreed(
+/// A plan; that there can be none is in the history, too.
+fn plan_on_record(
     app: &App<'_>,
     target: &Service,
     backup: Backup,
     options: &RestoreOptions,
-    show: impl FnOnce(&RestorePlan),
 ) -> Result<RestorePlan> {
-    let host = app.host();
-    let (id, run) = (backup.id.clone(), Run::of("restore", Instant::now()));
+    let (host, id, run) = (app.host(), backup.id.clone(), Run::of("restore", Instant::now()));
     let planned = plan_restore(&host, target, backup, options);
     if planned.is_err() {
         aftermath::follow(&host, target, Run { backup: Some(&id), ..run }, &planned);
     }
-    let plan = planned?;
-    show(&plan);
-    if !is_shown {
-        // Nobody should agree to what they were not told of.
-        plan.all_warnings().iter().for_each(|warning| app.ui.warn(warning));
-    }
-    let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
-    app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
-    Ok(plan)
+    planned
 }
 
 fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a> {
@@ -189,6 +189,7 @@ fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a
         warnings: plan.all_warnings(),
         code: plan.code.apps.iter().map(MismatchView::of).collect(),
         migrations_since: &plan.code.migrations,
+        unlinked_apps: &plan.code.unlinked,
         dry_run: report.is_none(),
         result: report.map(|report| Outcome {
             tables: report.tables,

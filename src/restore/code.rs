@@ -22,6 +22,9 @@ use crate::server::Server;
 pub struct CodeReport {
     /// Linked apps that run other code than the backup's, as far as both are known.
     pub apps: Vec<Mismatch>,
+    /// Apps that the backup was made beside and that are not linked to the target, with their code at that time. On a
+    /// new server, this is what says what to push.
+    pub unlinked: Vec<AppRecord>,
     /// What the live database's migrations are ahead of the backup's, or behind.
     pub migrations: Vec<MigrationChange>,
     /// What could not be found out. A restore goes on without it.
@@ -61,11 +64,25 @@ pub fn look(
             }
         }
     }
+    match unlinked(host.dokku, target, backup) {
+        Ok(found) => report.unlinked = found,
+        Err(error) => {
+            report.warnings.push(format!("whose code the backup knows cannot be found out: {error:#}"))
+        }
+    }
     if let Some((server, books)) = live {
         look_at_migrations(server, books, target, backup, &mut report)?;
     }
     host.check()?;
     Ok(report)
+}
+
+fn unlinked(dokku: &Dokku, target: &Service, backup: &Backup) -> Result<Vec<AppRecord>> {
+    let links = target.links()?;
+    let known = backup.manifest.apps.iter().filter(|app| app.code.short().is_some());
+    let others: Vec<&AppRecord> = known.filter(|app| !links.contains(&app.name)).collect();
+    let visible = dokku.visible_apps(&others.iter().map(|app| app.name.clone()).collect::<Vec<_>>())?;
+    Ok(others.into_iter().filter(|app| visible.contains(&app.name)).cloned().collect())
 }
 
 fn look_at_migrations(

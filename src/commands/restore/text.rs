@@ -66,10 +66,25 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
     for name in &plan.dropped {
         rows.push(("Dropped at the end", format!("{name}, the previous database until now")));
     }
+    rows.extend(plan.code.unlinked.iter().map(belonging));
     app.ui.heading(&format!("Restore into {target}"));
     app.ui.details(&table::report(&rows));
+    show_warnings(app, plan);
+}
+
+/// Of a plan, what somebody must know before they agree.
+pub fn show_warnings(app: &App<'_>, plan: &RestorePlan) {
     plan.all_warnings().into_iter().for_each(|warning| app.ui.problem(warning));
     show_code(app, &plan.code);
+}
+
+/// The code of an app that is not here, or not linked: nothing can be compared, but it can be pushed.
+fn belonging(then: &AppRecord) -> (&'static str, String) {
+    let Some(commit) = then.code.commit.as_deref().filter(|_| then.code.image().is_none()) else {
+        return ("Belongs to", format!("{}: {}", then.name, described(Some(then))));
+    };
+    let subject = then.code.subject.as_ref().map_or_else(String::new, |subject| format!(" ({subject})"));
+    ("Belongs to", format!("{} at {commit}{subject}", then.name))
 }
 
 /// What lies between the backup's code and the running one.
@@ -169,6 +184,7 @@ pub fn show_report(app: &App<'_>, report: &RestoreReport) {
     if plan.live_size.is_some() {
         rows.push(("Previous database", plan.previous.clone()));
     }
+    rows.extend(plan.code.unlinked.iter().map(belonging));
     if !report.created_roles.is_empty() {
         rows.push(("Roles made", report.created_roles.join(", ")));
     }
