@@ -107,7 +107,10 @@ pub fn list(service: &ServiceLayout) -> Result<Vec<Entry>> {
         let folder = &folder;
         let read = |names| scope.spawn(move || read_entries(folder, names));
         let running: Vec<_> = names.chunks(per_thread).map(read).collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     let mut entries: Vec<Entry> = parts.into_iter().flatten().collect();
     // Ids know seconds only; of two backups in one second, the manifests know which is newer.
@@ -184,7 +187,9 @@ pub fn find(service: &ServiceName, entries: Vec<Entry>, wanted: Option<&str>) ->
         let newest = whole(entries).into_iter().find(Backup::is_good);
         return newest.ok_or_else(|| {
             Failure::not_found(format!("{service} has no good backup"))
-                .hint(format!("make one with: dokku pgbackup:create {service}"))
+                .hint(format!(
+                    "make one with: dokku pgbackup:create {service}\nor bring one here: dokku pgbackup:pull {service}, or pgbackup:import {service}"
+                ))
                 .into()
         });
     };

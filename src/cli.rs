@@ -75,7 +75,7 @@ pub enum Commands {
   dokku pgbackup:create happycows-db --note \"before the big import\""
     )]
     Create(CreateArgs),
-    /// List the backups of a service, or all services at a glance
+    /// List a service's backups, or all services at a glance
     #[command(
         name = "pgbackup:list",
         after_help = "Examples:
@@ -128,7 +128,8 @@ the linked apps. Nothing is written. Without --fast the whole database is read, 
 Examples:
   dokku pgbackup:diff happycows-db
   dokku pgbackup:diff happycows-db 20261122T235901Z-k3f9 --fast
-  dokku pgbackup:diff happycows-db 20261122T235901Z-k3f9 --to 20261123T235901Z-x8d2"
+  dokku pgbackup:diff happycows-db 20261122T235901Z-k3f9 \\
+    --to 20261123T235901Z-x8d2"
     )]
     Diff(DiffArgs),
     /// Swap the database from before the last restore back in
@@ -155,7 +156,8 @@ repository at the backup's commit. It stops before the first build. Production i
 
 Examples:
   dokku pgbackup:practice happycows-db --app happycows-qa
-  dokku pgbackup:practice happycows-db 20261122T235901Z-k3f9 --app happycows-qa --commit 82eeec6
+  dokku pgbackup:practice happycows-db 20261122T235901Z-k3f9 \\
+    --app happycows-qa --commit 82eeec6
   dokku pgbackup:practice --cleanup happycows-qa"
     )]
     Practice(PracticeArgs),
@@ -173,7 +175,7 @@ Examples:
     #[command(
         name = "pgbackup:pin",
         after_help = "Example:
-  dokku pgbackup:pin happycows-db 20261122T235901Z-k3f9 --note \"the audit of 2026\""
+  dokku pgbackup:pin happycows-db 20261122T235901Z-k3f9 --note \"our audit\""
     )]
     Pin(PinArgs),
     /// Leave a backup to retention again
@@ -244,7 +246,7 @@ Examples:
         name = "pgbackup:pull",
         after_help = "Examples:
   dokku pgbackup:pull happycows-db 20261122T235901Z-k3f9
-  dokku pgbackup:pull happycows-db 20261122T235901Z-k3f9 --identity - < key.txt"
+  dokku pgbackup:pull happycows-db 20261122T235901Z-k3f9 --identity - <key.txt"
     )]
     Pull(PullArgs),
     /// Set where backups are taken to
@@ -256,8 +258,10 @@ Examples:
   file:///mnt/nas/folder  a folder that is mounted on this server
 
 Examples:
-  dokku pgbackup:remote-set --global s3://cows-backups/server1 --region eu-central-1 --credentials stdin
-  dokku pgbackup:remote-set happycows-db s3://cows/db --endpoint https://minio.example.com --path-style
+  dokku pgbackup:remote-set --global s3://cows-backups/server1 \\
+    --region eu-central-1 --credentials stdin
+  dokku pgbackup:remote-set happycows-db s3://cows/db \\
+    --endpoint https://minio.example.com --path-style
   dokku pgbackup:remote-set --global file:///mnt/nas/pgbackup"
     )]
     RemoteSet(RemoteSetArgs),
@@ -277,7 +281,7 @@ Example:
   dokku pgbackup:remote-check happycows-db"
     )]
     RemoteCheck(RemoteArgs),
-    /// Write a backup to standard output, for another place or another tool
+    /// Write a backup out, for another place or another tool
     #[command(
         name = "pgbackup:export",
         after_help = "Forms:
@@ -288,7 +292,8 @@ Example:
 Examples:
   ssh dokku@server pgbackup:export happycows-db > happycows.tar
   dokku pgbackup:export happycows-db --as sql > happycows.sql
-  dokku pgbackup:export happycows-db --as custom | dokku postgres:import happycows-qa-db"
+  dokku pgbackup:export happycows-db --as custom |
+    dokku postgres:import happycows-qa-db"
     )]
     Export(ExportArgs),
     /// Make a backup of a dump that another tool made
@@ -371,20 +376,25 @@ pub struct Parsed {
     pub command: Commands,
 }
 
+/// Columns of all help: what fits everywhere.
+pub const WIDTH: usize = 80;
+
 /// Everything about the command line, for parsing and for help.
 pub fn definition() -> Command {
     let key_flag = |key: &'static str| {
         Arg::new(key).long(key).action(ArgAction::SetTrue).help_heading("One value alone")
     };
     // All of them, since changing a single one would move it to the end of the list.
-    Cli::command().mut_subcommands(|command| match command.get_name() {
-        "pgbackup:info" => INFO_KEYS
-            .iter()
-            .fold(command, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key"))),
-        "pgbackup:report" => report_keys()
-            .fold(command, |report, key| report.arg(key_flag(key).conflicts_with("format").group("key"))),
-        "pgbackup:set" => command.after_help(set_help()),
-        _ => command,
+    Cli::command().mut_subcommands(|command| command.max_term_width(WIDTH)).mut_subcommands(|command| {
+        match command.get_name() {
+            "pgbackup:info" => INFO_KEYS
+                .iter()
+                .fold(command, |info, key| info.arg(key_flag(key).conflicts_with("format").group("key"))),
+            "pgbackup:report" => report_keys()
+                .fold(command, |report, key| report.arg(key_flag(key).conflicts_with("format").group("key"))),
+            "pgbackup:set" => command.after_help(set_help()),
+            _ => command,
+        }
     })
 }
 

@@ -33,13 +33,18 @@ use std::time::Instant;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
+use crate::catalog::{self, Backup};
 use crate::cli::{Commands, Common};
+use crate::destroyed as destroyed_service;
 use crate::docker::Docker;
 use crate::dokku::Dokku;
+use crate::dokku::Service;
 use crate::environment::Environment;
+use crate::error::{Failure, Kind};
 use crate::host::{Host, SCHEDULE};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
+use crate::service_name::ServiceName;
 use crate::ui::{self, Ui};
 
 /// What every command gets.
@@ -78,6 +83,27 @@ impl<'a> App<'a> {
         let who = if self.scheduled { SCHEDULE } else { self.dokku.environment().who() };
         let (now, started) = (self.now, self.started);
         Host { docker: &self.docker, dokku: &self.dokku, progress: self.ui, now, started, who }
+    }
+}
+
+impl App<'_> {
+    /// The service of that name. Whoever looks for one that is destroyed is told where its backups are.
+    fn service(&self, name: &ServiceName) -> Result<Service> {
+        self.dokku.service(name).map_err(|error| self.or_destroyed(error, name))
+    }
+
+    /// The backup of `source` that `wanted` names, or the newest good one.
+    fn choose(&self, source: &Service, wanted: Option<&str>) -> Result<Backup> {
+        let chosen = catalog::choose(source, wanted);
+        chosen.map_err(|error| self.or_destroyed(error, &source.name))
+    }
+
+    fn or_destroyed(&self, error: anyhow::Error, name: &ServiceName) -> anyhow::Error {
+        match (error.downcast::<Failure>(), destroyed_service::hint(&self.dokku, name)) {
+            (Ok(failure), Some(hint)) if failure.kind == Kind::NotFound => failure.hint(hint).into(),
+            (Ok(failure), _) => failure.into(),
+            (Err(error), _) => error,
+        }
     }
 }
 

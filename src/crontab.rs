@@ -8,7 +8,9 @@ use anyhow::Result;
 use crate::destroyed;
 use crate::dokku::Dokku;
 use crate::error::Failure;
+use crate::files;
 use crate::host::Host;
+use crate::layout;
 use crate::schedule::Schedule;
 use crate::service_name::ServiceName;
 use crate::settings::{self, Key};
@@ -24,7 +26,7 @@ pub fn entries(host: &Host<'_>) -> (String, Vec<String>) {
     });
     for service in services {
         destroyed::bring_back_if_free(host, &service);
-        match host.settings_without_broken_global(&service) {
+        match host.settings_without_broken_global(&service.layout, &service.name) {
             Ok(settings) => {
                 for (schedule, command) in
                     [(settings.schedule, "create"), (settings.verify_schedule, "verify")]
@@ -58,8 +60,12 @@ pub fn rewrite(host: &Host<'_>) {
 pub fn set(host: &Host<'_>, path: &Path, key: &Key, value: Option<&str>) -> Result<()> {
     let before = settings::own_value(path, key)?;
     settings::set(path, key, value)?;
-    let Err(error) = Dokku::write_crontab() else { return Ok(()) };
-    settings::set(path, key, before.as_deref())?;
+    let Err(error) = Dokku::write_crontab() else {
+        return files::write_atomic(&layout::schedule_since(path), b"");
+    };
+    if let Err(also) = settings::set(path, key, before.as_deref()) {
+        host.progress.warn(&format!("{} could not be set back: {also:#}", key.name));
+    }
     rewrite(host);
     Err(Failure::tool(format!(
         "dokku's crontab could not be written, and {} is as it was: {error}",

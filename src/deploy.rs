@@ -131,7 +131,9 @@ fn back_up_one(
     running: &AppRecord,
     coming: &Code,
 ) -> Result<Option<Outcome>> {
-    let wanted = host.settings_in(&host.dokku.layout().service(service))?.on_deploy;
+    let layout = host.dokku.layout().service(service);
+    let settings = host.settings_without_broken_global(&layout, service);
+    let wanted = settings.map_err(|error| stopped(service, &running.name, &error))?.on_deploy;
     if wanted == OnDeploy::Off {
         return Ok(None);
     }

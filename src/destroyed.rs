@@ -124,11 +124,19 @@ pub fn find(dokku: &Dokku, wanted: &str) -> Result<Destroyed> {
     })
 }
 
+/// Where the backups of a destroyed service of that name are, if there are any: for somebody who looks for them among
+/// the living.
+pub fn hint(dokku: &Dokku, service: &ServiceName) -> Option<String> {
+    let is_there = list(dokku).is_ok_and(|all| all.iter().any(|destroyed| destroyed.service == *service));
+    is_there
+        .then(|| format!("the backups of a destroyed {service} are kept: dokku pgbackup:list --destroyed"))
+}
+
 /// Before a service is destroyed: a last backup, then its folder is moved out of the way. `None` when there is nothing
 /// to save. An error refuses the destroy.
 pub fn save(host: &Host<'_>, service: &Service) -> Result<Option<Destroyed>> {
     // Its own settings may say that it must not be destroyed without a last backup.
-    let settings = host.settings_without_broken_global(service).map_err(|error| {
+    let settings = host.settings_without_broken_global(&service.layout, &service.name).map_err(|error| {
         Failure::failed(format!("{} is not destroyed: {error}", service.name))
             .hint("correct the file, or move it away to go back to the defaults")
     })?;

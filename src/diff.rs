@@ -81,7 +81,10 @@ pub struct SequenceChange {
     pub schema: String,
     pub name: String,
     pub then: i64,
+    /// Whether that value was given out; if not, it is the next one.
+    pub then_called: bool,
     pub now: i64,
+    pub now_called: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -244,7 +247,9 @@ fn compare_sequences(then: &[SequenceValue], now: &[SequenceValue]) -> Vec<Seque
             schema: new.schema.clone(),
             name: new.name.clone(),
             then: old.value,
+            then_called: old.called,
             now: new.value,
+            now_called: new.called,
         })
     };
     now.iter().filter_map(change).collect()

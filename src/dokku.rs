@@ -107,7 +107,7 @@ impl Dokku {
     /// A service that is known to be there, whoever may use it.
     pub fn known_service(&self, name: &ServiceName) -> Result<Service> {
         let layout = self.layout.service(name);
-        let database = first_line(&layout.root().join("DATABASE_NAME"))?;
+        let database = first_line(&layout.database_name())?;
         Ok(Service { name: name.clone(), layout, database: database.unwrap_or_else(|| name.to_string()) })
     }
 
@@ -156,7 +156,7 @@ impl Dokku {
     /// Which of `names` the plugins that control access let this user see
     /// (dokku's `plugins/common/functions`, `user-auth-app` and `user-auth-service`).
     fn allowed(&self, trigger: &str, first: &[&str], names: &[&str]) -> Result<Vec<String>> {
-        if names.is_empty() || !self.is_answered(trigger) {
+        if names.is_empty() || !self.is_answered(trigger)? {
             return Ok(names.iter().map(|name| (*name).to_owned()).collect());
         }
         let user = [self.environment.ssh_user.as_str(), self.environment.ssh_name.as_str()];
@@ -173,12 +173,19 @@ impl Dokku {
     }
 
     /// Whether a plugin implements `trigger`; dokku's own `20_events` only logs it.
-    fn is_answered(&self, trigger: &str) -> bool {
-        let Some(plugins) = &self.environment.plugins else { return false };
-        let Ok(entries) = std::fs::read_dir(plugins) else { return false };
-        let answers = |plugin: &Path| rustix::fs::access(plugin.join(trigger), Access::EXEC_OK).is_ok();
-        // As plugn does, which passes by what cannot be run.
-        entries.flatten().any(|entry| entry.file_name() != "20_events" && answers(&entry.path()))
+    fn is_answered(&self, trigger: &str) -> Result<bool> {
+        let Some(plugins) = &self.environment.plugins else { return Ok(false) };
+        // Where it cannot be known who decides, nobody is let through.
+        let refused = || format!("cannot see who answers {trigger} in {}", plugins.display());
+        for entry in std::fs::read_dir(plugins).with_context(refused)? {
+            let entry = entry.with_context(refused)?;
+            // As plugn does, which passes by what cannot be run.
+            let answers = || rustix::fs::access(entry.path().join(trigger), Access::EXEC_OK).is_ok();
+            if entry.file_name() != "20_events" && answers() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What dokku wrote down at the end of the app's last deploy that succeeded. Not written at a `ps:rebuild`.

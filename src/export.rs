@@ -95,17 +95,15 @@ fn encrypted(
 
 fn refuse_damaged(host: &Host<'_>, backup: &Backup) -> Result<()> {
     let problems = verify::check_files(host, backup)?;
-    let Some(first) = problems.first() else { return Ok(()) };
-    Err(Failure::refused(format!("backup {} is damaged: {first}", backup.id))
-        .details(problems.iter().skip(1).take(8).map(ToString::to_string).collect())
-        .hint(format!("choose another one: dokku pgbackup:list {}", backup.manifest.service))
-        .into())
+    if problems.is_empty() { Ok(()) } else { Err(verify::refusal(backup, &problems, "exported").into()) }
 }
 
 /// Whoever got a part of it should know.
 fn told_of_the_rest(error: Error, written: u64) -> Error {
     match error.downcast::<Failure>() {
-        Ok(failure) if failure.hint.is_none() && written > 0 => {
+        Ok(failure)
+            if written > 0 && (failure.hint.is_none() || matches!(failure.kind, Kind::Interrupted(_))) =>
+        {
             failure.hint("what came out until then is not whole").into()
         }
         Ok(failure) => failure.into(),

@@ -37,8 +37,11 @@ pub fn create_private_folder(path: &Path) -> Result<()> {
 
 /// Writes a new file, 0600. Durable only after [`sync_folder_tree`] or [`write_atomic`]'s steps.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path)?;
-    file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(PRIVATE_FILE).open(path);
+    opened
+        .and_then(|mut file| file.write_all(bytes))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// From now on, whatever this process makes by other hands (a library's) is for its user alone.
@@ -205,7 +208,9 @@ pub fn write_atomic_readable(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         fs::rename(&beside, path)
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write()
+        .inspect_err(|_| _ = fs::remove_file(&beside))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Removes a file and makes that durable; none there is fine.
@@ -475,7 +480,7 @@ pub fn share_if_identical(old: &Path, new: &Path) -> io::Result<bool> {
     if fs::hard_link(old, &linked).is_err() {
         return Ok(false);
     }
-    fs::rename(&linked, new)?;
+    fs::rename(&linked, new).inspect_err(|_| _ = fs::remove_file(&linked))?;
     Ok(true)
 }
 

@@ -60,6 +60,11 @@ pub struct LargeObjects {
     pub hash: String,
 }
 
+/// A sequence's value in words.
+pub fn described_value(value: i64, called: bool) -> String {
+    if called { value.to_string() } else { format!("{value} (not given out yet)") }
+}
+
 impl Fingerprint {
     pub fn rows(&self) -> u64 {
         // Each is what a file says, which may be anything.

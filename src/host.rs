@@ -11,6 +11,7 @@ use crate::dokku::{Dokku, Service};
 use crate::layout::ServiceLayout;
 use crate::lock::{self, ServiceLock};
 use crate::progress::Progress;
+use crate::service_name::ServiceName;
 use crate::settings::Settings;
 
 /// Whom the history names for what cron runs.
@@ -95,14 +96,20 @@ impl Host<'_> {
 
     /// Those that can be read, of the service or for all services: for what must be done all the same.
     pub fn settings_for_sure(&self, service: &Service) -> Option<Settings> {
-        self.settings_without_broken_global(service).or_else(|_| self.global_settings()).ok()
+        self.settings_without_broken_global(&service.layout, &service.name)
+            .or_else(|_| self.global_settings())
+            .ok()
     }
 
     /// Those of the service; where only those for all services cannot be read, without them, which is said.
-    pub fn settings_without_broken_global(&self, service: &Service) -> Result<Settings> {
-        self.settings(service).or_else(|error| {
-            let own = Settings::load_own(&service.layout, self.dokku.environment().cores)?;
-            self.progress.warn(&format!("{error}; for {}, only its own settings count", service.name));
+    pub fn settings_without_broken_global(
+        &self,
+        layout: &ServiceLayout,
+        name: &ServiceName,
+    ) -> Result<Settings> {
+        self.settings_in(layout).or_else(|error| {
+            let own = Settings::load_own(layout, self.dokku.environment().cores)?;
+            self.progress.warn(&format!("{error}; for {name}, only its own settings count"));
             Ok(own)
         })
     }

@@ -37,6 +37,11 @@ use prepare::Prepared;
 pub use unwrap::Passphrase;
 use unwrap::Unwrapped;
 
+/// What its lock says.
+const IMPORT: &str = "pgbackup:import";
+/// How long another run is waited for once all is loaded.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
 /// Errors that are shown; the others are counted.
 const SHOWN: usize = 20;
 /// Errors that the manifest keeps.
@@ -87,8 +92,10 @@ fn carry_out(
 ) -> Result<ImportReport> {
     let started = Instant::now();
     files::create_private_folders(&service.layout.backups())?;
-    let lock = host.lock(service, "pgbackup:import", Duration::ZERO)?;
+    let lock = host.lock(service, IMPORT, Duration::ZERO)?;
     leftovers::clear(host, service, &lock)?;
+    // What follows may take hours, and deploys and schedules need it.
+    drop(lock);
     // Only now: they may just have come back, after a destroy that was stopped.
     let settings = host.settings(service)?;
     let server = Server::of(host, service)?;
@@ -128,7 +135,7 @@ fn carry_out(
     let draft = Draft {
         pool: Pool::Imported,
         note: Some(options.note.map_or_else(|| format!("imported: {what}"), str::to_owned)),
-        apps: Vec::new(),
+        apps: prepared.backup.as_ref().map_or_else(Vec::new, |(_, manifest)| manifest.apps.clone()),
         import: Some(record(&prepared, wrapped, size, &complaints)),
         facts: &ServerFacts { lc_monetary: lc_monetary.to_owned(), ..loaded },
         began: host.time_of(started),
@@ -137,6 +144,7 @@ fn carry_out(
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),
     };
+    let _lock = host.lock(service, IMPORT, PATIENCE)?;
     let earlier = catalog::whole(catalog::list(&service.layout)?);
     let begun = pending::begin(host, service, &throwaway.server, outline)?;
     let made = pending::make(host, service, &throwaway.server, begun, draft, earlier.first())?;

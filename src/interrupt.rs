@@ -44,7 +44,7 @@ impl Interrupt {
             SIGHUP => ("the connection was closed", SIGTERM),
             _ => ("asked to stop", SIGTERM),
         };
-        Err(Failure::new(Kind::Interrupted(code), format!("{why}; nothing half-done is left")))
+        Err(Failure::new(Kind::Interrupted(code), why).hint("nothing half-done is left"))
     }
 }
 

@@ -5,6 +5,8 @@
 //!     pgbackup/
 //!         lock                                     held by the one writer
 //!         settings.toml                            this service's settings
+//!         schedule-since                           empty; changed when a schedule was set last (also beside the settings
+//!                                                  for all services)
 //!         remote.toml                              this service's remote, with its credentials
 //!         remote.toml.before-destroy-<time>        an older one, after a destroy that did not happen
 //!         settings.toml.before-destroy-<time>      older settings, after a destroy that did not happen
@@ -47,6 +49,11 @@ pub const DEPLOY_PREFIX: &str = "deploy-";
 pub fn is_later_record(name: &str) -> bool {
     let name = name.strip_prefix('.').unwrap_or(name);
     [VERIFIED, PINNED, PUSHED].iter().any(|record| name.starts_with(record))
+}
+
+/// Beside the file of settings that it is in: changed when a schedule was set last.
+pub fn schedule_since(settings: &Path) -> PathBuf {
+    settings.with_file_name("schedule-since")
 }
 
 /// The folders that belong to the whole server.
@@ -158,6 +165,11 @@ impl ServiceLayout {
 
     pub fn settings(&self) -> PathBuf {
         self.own().join("settings.toml")
+    }
+
+    /// dokku-postgres writes it when it makes the service.
+    pub fn database_name(&self) -> PathBuf {
+        self.root().join("DATABASE_NAME")
     }
 
     /// The settings from before a destroy that did not happen, where there are newer ones.

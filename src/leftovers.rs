@@ -98,10 +98,8 @@ fn clear_records(host: &Host<'_>, backup: &Backup) -> Result<()> {
         // Whoever verifies it holds the backup.
         if BackupLock::exclusive(&backup.folder)?.is_some() {
             files::remove_tree(&backup.folder.join(name))?;
-            host.progress.note(&format!(
-                "removed the unfinished verification of {} that a killed run had left",
-                backup.id
-            ));
+            host.progress
+                .note(&format!("removed an unfinished record of {} that a killed run had left", backup.id));
         }
     }
     Ok(())
@@ -141,7 +139,8 @@ pub fn clear_databases(host: &Host<'_>, server: &Server<'_>, service: &Service, 
             }
             // It only takes room. What the user asked for goes on.
             Err(error) => {
-                host.progress.warn(&format!("the half-restored database {name} cannot be dropped: {error}"));
+                host.progress
+                    .warn(&format!("the half-restored database {name} cannot be dropped: {error:#}"));
             }
         }
     }

@@ -18,6 +18,8 @@ use crate::service_name::ServiceName;
 
 /// What a service's lock says while a backup is being made.
 pub const CREATE: &str = "pgbackup:create";
+/// The same for a restore.
+pub const RESTORE: &str = "pgbackup:restore";
 
 /// Held by the one run that may change a service's backups or databases.
 #[derive(Debug)]
@@ -73,14 +75,18 @@ impl AppLock {
 
 fn take_file(path: &Path, name: &str, purpose: &str) -> Result<File> {
     let mut file = files::open_lock_file(path)?;
-    if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+    if !lock_soon(&file, FlockOperation::NonBlockingLockExclusive)? {
         let mut holder = String::new();
         let _ = (&mut file).take(200).read_to_string(&mut holder);
         let holder = holder.trim();
         let holder = if holder.is_empty() { "another run" } else { holder };
-        return Err(Failure::busy(format!("{name} is busy: {holder} has it"))
-            .hint("wait for that run to end, then type the same command again")
-            .into());
+        let hint = if holder.starts_with(RESTORE) {
+            // Once more would put aside what that one has just brought back.
+            format!("wait for its end and look before you restore again: dokku pgbackup:history {name}")
+        } else {
+            "wait for that run to end, then type the same command again".to_owned()
+        };
+        return Err(Failure::busy(format!("{name} is busy: {holder} has it")).hint(hint).into());
     }
     let note = format!("{purpose} (process {})\n", std::process::id());
     // On a full disk there is no room for the note. The lock is held all the same, and a delete makes room.
@@ -114,6 +120,17 @@ pub fn holder(path: &Path) -> Option<String> {
     Some(holder.trim().to_owned())
 }
 
+/// Tries for a moment: others take a lock for an instant to see whether somebody has it.
+fn lock_soon(file: &File, operation: FlockOperation) -> Result<bool> {
+    for _ in 0..5 {
+        if try_lock(file, operation)? {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    try_lock(file, operation)
+}
+
 fn is_busy(error: &anyhow::Error) -> bool {
     error::kind_of(error) == Kind::Busy
 }
@@ -127,18 +144,20 @@ pub struct BackupLock {
 impl BackupLock {
     /// `None` when it is being deleted.
     pub fn shared(folder: &Path) -> Result<Option<Self>> {
-        Self::take(folder, FlockOperation::NonBlockingLockShared)
+        let opened = Self::open(folder)?;
+        Ok(lock_soon(&opened, FlockOperation::NonBlockingLockShared)?
+            .then_some(BackupLock { _folder: opened }))
     }
 
     /// `None` when somebody reads it.
     pub fn exclusive(folder: &Path) -> Result<Option<Self>> {
-        Self::take(folder, FlockOperation::NonBlockingLockExclusive)
+        let opened = Self::open(folder)?;
+        let taken = try_lock(&opened, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(taken.then_some(BackupLock { _folder: opened }))
     }
 
-    fn take(folder: &Path, operation: FlockOperation) -> Result<Option<Self>> {
-        let opened =
-            files::open_folder(folder).with_context(|| format!("cannot open {}", folder.display()))?;
-        Ok(try_lock(&opened, operation)?.then_some(BackupLock { _folder: opened }))
+    fn open(folder: &Path) -> Result<File> {
+        files::open_folder(folder).with_context(|| format!("cannot open {}", folder.display()))
     }
 }
 

@@ -34,10 +34,17 @@ const METRICS: [Metric; 8] = [
     ("pgbackup_overdue", "1 when a scheduled backup was not made", |status| {
         Some(u8::from(status.overdue_since.is_some()).to_string())
     }),
-    ("pgbackup_failing", "1 when the last backup or the last verification failed", |status| {
-        let is_ill = !status.failures.is_empty() || status.newest_is_bad || status.unreadable.is_some();
-        Some(u8::from(is_ill).to_string())
-    }),
+    (
+        "pgbackup_failing",
+        "1 when the last backup, verification or push failed, or something cannot be read",
+        |status| {
+            let is_ill = !status.failures.is_empty()
+                || status.newest_is_bad
+                || status.unreadable.is_some()
+                || status.settings.is_err();
+            Some(u8::from(is_ill).to_string())
+        },
+    ),
 ];
 
 /// The text format of Prometheus ("Exposition formats", text-based, 0.0.4).

@@ -93,7 +93,8 @@ pub fn plan(host: &Host<'_>, backup: Backup, options: &PracticeOptions) -> Resul
         None => format!("{app}-db").parse().map_err(Failure::usage)?,
     };
     refuse_what_exists(host, &app, &service)?;
-    let (image, tag) = image_parts(&backup.manifest.server.image);
+    let (image, tag) =
+        image_parts(&backup.manifest.server.image, &backup.manifest.server.version_num.to_string());
     let code = chosen_code(host, &from, options.commit.as_deref())?;
     Ok(PracticePlan {
         running: deployed::running(host.dokku, &from.name)?,
@@ -168,12 +169,13 @@ fn service_exists(host: &Host<'_>, service: &ServiceName) -> bool {
     host.dokku.layout().service(service).root().exists()
 }
 
-/// `registry:5000/postgres:17.6` → `registry:5000/postgres`, `17.6`.
-fn image_parts(image: &str) -> (String, String) {
+/// `registry:5000/postgres:17.6` → `registry:5000/postgres`, `17.6`. An image without a tag, of a digest for example, is
+/// taken in the `version` that its server had.
+fn image_parts(image: &str, version: &str) -> (String, String) {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name.to_owned(), tag.to_owned()),
-        _ => (name.to_owned(), "latest".to_owned()),
+        _ => (name.to_owned(), version.to_owned()),
     }
 }
 
@@ -247,7 +249,7 @@ fn fill(
     target: &Service,
     jobs: Option<usize>,
 ) -> Result<RestoreReport> {
-    let options = RestoreOptions { jobs, stop_apps: false };
+    let options = RestoreOptions { jobs, ..RestoreOptions::default() };
     let report = restore::restore_at_once(host, target, plan.backup.clone(), &options, |_| {})?;
     // The empty database that it replaced is of no use to anybody.
     restore::drop_previous(host, target, &report.plan.previous);
@@ -470,11 +472,11 @@ mod tests {
     fn images_have_a_name_and_a_tag() {
         for (image, name, tag) in [
             ("postgres:17.6", "postgres", "17.6"),
-            ("registry:5000/a/postgres", "registry:5000/a/postgres", "latest"),
+            ("registry:5000/a/postgres@sha256:abc", "registry:5000/a/postgres", "17.6"),
             ("postgis/postgis:17-3.5", "postgis/postgis", "17-3.5"),
             ("postgres:17@sha256:abc", "postgres", "17"),
         ] {
-            assert_eq!(image_parts(image), (name.to_owned(), tag.to_owned()));
+            assert_eq!(image_parts(image, "17.6"), (name.to_owned(), tag.to_owned()));
         }
     }
 }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt::Interrupt;
+use crate::plain_text::shell_word;
 
 /// Characters of a line of stderr that are worth showing.
 const LONGEST_LINE: usize = 300;
@@ -133,8 +134,8 @@ impl Tool {
     pub fn line(&self) -> String {
         let quoted = |word: &OsString| {
             let word = word.to_string_lossy();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-            if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("{word:?}") }
+            let bare = word.trim_start_matches('-');
+            if shell_word(bare) == bare { word.into_owned() } else { shell_word(&word) }
         };
         let words: Vec<String> = std::iter::once(&self.program).chain(&self.args).map(quoted).collect();
         words.join(" ")

@@ -60,6 +60,10 @@ fn find_sound(host: &Host<'_>, backups: &mut [Backup], made: Option<&BackupId>) 
         }
         let problems = verify::check_files(host, backup)?;
         let Some(first) = problems.first() else { return Ok(()) };
+        if verify::are_exposures(&problems) {
+            host.progress.warn(&format!("backup {} is not dokku's alone: {first}", backup.id));
+            return Ok(());
+        }
         host.progress
             .warn(&format!("backup {} is damaged and counts as bad from now on: {first}", backup.id));
         verify::remember_damage(host, backup, &problems)?;

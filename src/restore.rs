@@ -1,6 +1,7 @@
 //! Restoring: plan, restore into a new database, prove it, swap. The live database is never written to.
 
 pub mod code;
+pub mod doubts;
 mod fill;
 mod plan;
 mod proof;
@@ -18,7 +19,7 @@ use crate::dokku::Service;
 use crate::files;
 use crate::host::Host;
 use crate::leftovers;
-use crate::lock::{BackupLock, ServiceLock};
+use crate::lock::{self, BackupLock, ServiceLock};
 use crate::manifest;
 use crate::pg_version::PgVersion;
 use crate::postgres::{self, MAINTENANCE_DATABASE};
@@ -87,7 +88,7 @@ struct Held {
 impl Held {
     fn take(host: &Host<'_>, target: &Service, backup: &Backup) -> Result<Self> {
         files::create_private_folders(&target.layout.own())?;
-        let service = ServiceLock::take(&target.layout.lock(), &target.name, "pgbackup:restore")?;
+        let service = ServiceLock::take(&target.layout.lock(), &target.name, lock::RESTORE)?;
         let held = Held { _backup: backup.held_for_reading()?, _service: service };
         leftovers::clear(host, target, &held._service)?;
         Ok(held)

@@ -10,6 +10,7 @@ use crate::dokku::Service;
 use crate::files;
 use crate::history::{self, Event};
 use crate::host::Host;
+use crate::layout;
 use crate::lock;
 use crate::manifest::{Level, Pool};
 use crate::retention::CLOCK_TOLERANCE;
@@ -128,9 +129,9 @@ fn overdue(
     let made = |path: &Path| {
         path.metadata().and_then(|metadata| metadata.modified()).ok().map(DateTime::<Utc>::from)
     };
-    let (own, global) = (service.layout.settings(), host.dokku.layout().global_settings());
-    let since =
-        [own, global, service.layout.root().join("DATABASE_NAME")].iter().filter_map(|path| made(path)).max();
+    let schedules = [service.layout.settings(), host.dokku.layout().global_settings()];
+    let marks = schedules.iter().map(|settings| layout::schedule_since(settings));
+    let since = marks.chain([service.layout.database_name()]).filter_map(|path| made(&path)).max();
     // One that takes hours is not there yet, and is being made.
     let is_being_made =
         || lock::holder(&service.layout.lock()).is_some_and(|note| note.starts_with(lock::CREATE));

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use regex::Regex;
 
 use crate::error::Failure;
@@ -36,6 +36,12 @@ pub fn restoring_name(live: &str, now: DateTime<Utc>, taken: &[String]) -> Strin
 /// Whether `name` is one that [`previous_name`] gives.
 pub fn is_previous(live: &str, name: &str) -> bool {
     is_marked(live, PREVIOUS, name)
+}
+
+/// When a database was put aside; `None` when `name` is none that [`previous_name`] gives.
+pub fn put_aside_at(live: &str, name: &str) -> Option<DateTime<Utc>> {
+    let time = is_previous(live, name).then(|| &name[name.len() - TIME_LENGTH..])?;
+    NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok().map(|time| time.and_utc())
 }
 
 /// Whether `name` is one that [`restoring_name`] gives.

@@ -129,7 +129,10 @@ fn await_facts(host: &Host<'_>, server: &Server<'_>) -> Result<ServerFacts> {
         let running = host.docker.container(&server.container_name)?.is_some_and(|info| info.running);
         if !running {
             let words = host.docker.logs(&server.container_name, 8).unwrap_or_default();
-            return Err(Failure::tool("the throwaway server did not start").details(words).into());
+            return Err(Failure::tool("the throwaway server did not start")
+                .details(words)
+                .hint("its own words are above; is there room and memory? see: df -h, free -h")
+                .into());
         }
     }
 }

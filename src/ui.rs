@@ -32,6 +32,9 @@ const BAR_AFTER: Duration = Duration::from_millis(700);
 /// Of what was typed, as much as it takes to know it again.
 const LONGEST_COMPLAINT: usize = 400;
 
+/// How often a confirmation may be mistyped.
+const CHANCES: usize = 3;
+
 /// More than anybody types as an answer.
 const LONGEST_ANSWER: usize = 4096;
 
@@ -204,17 +207,28 @@ impl Ui {
             return Ok(());
         }
         let _ = writeln!(io::stderr(), " !     {}", one_line(warning));
-        let _ = writeln!(io::stderr(), " !     To proceed, type \"{word}\"");
-        let _ = write!(io::stderr(), "> ");
+        let mut input = Awaited::of(io::stdin(), interrupt)?;
+        for _ in 0..CHANCES {
+            let _ = writeln!(io::stderr(), " !     To proceed, type \"{word}\"");
+            let _ = write!(io::stderr(), "> ");
+            let line = Self::typed(&mut input, interrupt)?;
+            if line.trim() == word {
+                return Ok(());
+            }
+            if line.is_empty() {
+                let _ = writeln!(io::stderr());
+                return Err(Failure::refused("not confirmed: there is nobody to ask")
+                    .hint("nothing was changed; over ssh, ask for a terminal (ssh -t), or say --force")
+                    .into());
+            }
+        }
+        Err(Failure::refused("not confirmed").hint("nothing was changed").into())
+    }
+
+    /// A line of standard input, for what must not be in a command line.
+    pub fn read_line(&self, interrupt: &Interrupt) -> Result<String> {
         let line = Self::typed(&mut Awaited::of(io::stdin(), interrupt)?, interrupt)?;
-        if line.is_empty() {
-            let _ = writeln!(io::stderr());
-        }
-        if line.trim() == word {
-            return Ok(());
-        }
-        let message = if line.is_empty() { "not confirmed: there is nobody to ask" } else { "not confirmed" };
-        Err(Failure::refused(message).hint("nothing was changed; --force goes on without asking").into())
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
     }
 
     /// One line, with its end if it has one. A plain read would not notice a Ctrl-C: the signal is caught.
@@ -290,7 +304,13 @@ impl Progress for Ui {
         let elapsed = current.since.elapsed();
         if self.bars {
             if elapsed > BAR_AFTER {
+                // It was a guess, from the backup before.
+                let total = total.filter(|total| done <= *total);
                 let bar = current.bar.get_or_insert_with(|| new_bar(total));
+                if total.is_none() && bar.length().is_some() {
+                    bar.finish_and_clear();
+                    *bar = new_bar(None);
+                }
                 bar.set_position(done);
             }
         } else if current.told.elapsed() > PROGRESS_EVERY {
@@ -311,7 +331,10 @@ fn new_bar(total: Option<u64>) -> ProgressBar {
             ProgressBar::new(total),
             "       {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
         ),
-        None => (ProgressBar::new_spinner(), "       {spinner} {decimal_bytes} {decimal_bytes_per_sec}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "       {spinner} {decimal_bytes} {decimal_bytes_per_sec}, {elapsed}",
+        ),
     };
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
     if let Ok(style) = ProgressStyle::with_template(template) {

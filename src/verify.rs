@@ -13,13 +13,15 @@ use crate::aftermath::{self, Run};
 use crate::catalog::Backup;
 use crate::digest::{Content, Depth, Digester, FileDigest, Treatment, sha256_hex};
 use crate::dokku::Service;
+use crate::error::Failure;
 use crate::files;
-use crate::fingerprint::{Fingerprint, SequenceValue, TableSum};
+use crate::fingerprint::{Fingerprint, SequenceValue, TableSum, described_value};
 use crate::host::Host;
 use crate::layout;
 use crate::lock::BackupLock;
 use crate::manifest::{self, Level, Verified, read_manifest_bytes};
 use crate::pace::Pace;
+use crate::plain_text::shell_word;
 use crate::process;
 use crate::toc::Toc;
 use crate::units::plural;
@@ -30,13 +32,38 @@ pub struct Problem {
     /// `table public.cows`, `dump/7.dat.zst`, `schema`.
     pub subject: String,
     pub what: String,
+    /// Only the owner or the mode is wrong, after a copy by root for example; the content is not in doubt.
+    pub is_exposure: bool,
 }
 
 impl Problem {
     fn new(subject: impl Into<String>, what: impl Into<String>) -> Self {
-        Problem { subject: subject.into(), what: what.into() }
+        Problem { subject: subject.into(), what: what.into(), is_exposure: false }
     }
 }
+
+/// Whether nothing is wrong but who owns the files and who may read them.
+pub fn are_exposures(problems: &[Problem]) -> bool {
+    problems.iter().all(|problem| problem.is_exposure)
+}
+
+/// Why a backup with these problems is not used; `done` is what is not done with it: "restored".
+pub fn refusal(backup: &Backup, problems: &[Problem], done: &str) -> Failure {
+    let details = problems.iter().take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
+    let (id, service) = (&backup.id, &backup.manifest.service);
+    if are_exposures(problems) {
+        let folder = shell_word(&backup.folder.to_string_lossy());
+        return Failure::refused(format!("backup {id} is not {done}: it does not belong to dokku alone"))
+            .details(details)
+            .hint(format!("as root: chown -R dokku:dokku {folder} && chmod -R go= {folder}"));
+    }
+    Failure::refused(format!("backup {id} is damaged and is not {done}"))
+        .details(details)
+        .hint(format!("choose another one: dokku pgbackup:list {service}"))
+}
+
+/// Problems that are shown where one is enough to say no.
+const SHOWN_PROBLEMS: usize = 8;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,7 +264,7 @@ fn exposed(backup: &Backup) -> Vec<Problem> {
     let problem = |exposure: files::Exposure| {
         let name = exposure.path.strip_prefix(&backup.folder).unwrap_or(&exposure.path).to_string_lossy();
         let subject = if name.is_empty() { "the folder".to_owned() } else { name.into_owned() };
-        Problem::new(subject, exposure.to_string())
+        Problem { is_exposure: true, ..Problem::new(subject, exposure.to_string()) }
     };
     found.into_iter().map(problem).collect()
 }
@@ -344,8 +371,8 @@ fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec
         match by_name.get(&key(value)) {
             None => problems.push(Problem::new(subject, "is missing")),
             Some(other) if (other.value, other.called) != (value.value, value.called) => {
-                problems
-                    .push(Problem::new(subject, format!("{} expected, {} found", value.value, other.value)));
+                let [wanted, found] = [value, other].map(|value| described_value(value.value, value.called));
+                problems.push(Problem::new(subject, format!("{wanted} expected, {found} found")));
             }
             Some(_) => {}
         }

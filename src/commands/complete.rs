@@ -25,7 +25,7 @@ pub fn run(app: &App<'_>, words: &[String]) -> Result<()> {
 
 fn backups(app: &App<'_>, name: &str) -> Result<Vec<String>> {
     let Ok(name) = name.parse::<ServiceName>() else { return Ok(Vec::new()) };
-    let service = app.dokku.service(&name)?;
+    let service = app.service(&name)?;
     Ok(catalog::whole(catalog::list(&service.layout)?).iter().map(|backup| backup.id.to_string()).collect())
 }
 

@@ -26,7 +26,7 @@ struct Created<'a> {
 }
 
 pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let options = CreateOptions {
         pool: if args.scheduled { Pool::Scheduled } else { Pool::Manual },
         note: args.note,

@@ -27,7 +27,7 @@ pub fn run(app: &App<'_>, args: &DeleteArgs) -> Result<()> {
     if args.remote {
         return delete_there(app, name, &args.backups);
     }
-    let service = app.dokku.service(name)?;
+    let service = app.service(name)?;
     let names = chosen(&service, &args.backups)?;
     let what = if let [one] = names.as_slice() {
         format!("Backup {one}")

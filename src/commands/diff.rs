@@ -6,7 +6,6 @@ mod text;
 use anyhow::Result;
 
 use super::App;
-use crate::catalog;
 use crate::cli::{DiffArgs, Format};
 use crate::diff::code::{self, AppChange};
 use crate::diff::side::Side;
@@ -26,11 +25,11 @@ struct Outcome {
 }
 
 pub fn run(app: &App<'_>, args: &DiffArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let host = app.host();
-    let then = Side::of_backup(catalog::choose(&service, args.backup.as_deref())?)?;
+    let then = Side::of_backup(app.choose(&service, args.backup.as_deref())?)?;
     let now = if let Some(wanted) = &args.to {
-        Side::of_backup(catalog::choose(&service, Some(wanted))?)?
+        Side::of_backup(app.choose(&service, Some(wanted))?)?
     } else {
         let what = if args.fast { "Counting the rows" } else { "Reading the database" };
         host.progress.step(&format!("{what} of {} as it is now", service.name));

@@ -30,7 +30,7 @@ impl<'a> FindingView<'a> {
 
 pub fn run(app: &App<'_>, args: &DoctorArgs) -> Result<()> {
     let services = match &args.service {
-        Some(name) => vec![app.dokku.service(name)?],
+        Some(name) => vec![app.service(name)?],
         None => app.dokku.services()?,
     };
     let findings = examine(&app.host(), &services)?;

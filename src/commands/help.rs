@@ -30,14 +30,21 @@ fn visible(definition: &Command) -> impl Iterator<Item = &Command> {
 }
 
 fn overview(app: &App<'_>, definition: &Command) {
-    app.ui.result("Usage: dokku pgbackup[:COMMAND]\n");
+    app.ui.result("Usage: dokku pgbackup:<command> …\n");
     app.ui.result("Back up, prove and restore the Postgres databases of this server.\n");
-    app.ui.result("Additional commands:");
     visible(definition).for_each(|command| app.ui.result(&line(command)));
-    app.ui.result("\nIn trouble now? See the backups:       dokku pgbackup:list <service>");
-    app.ui.result("what a restore would do:               dokku pgbackup:restore <service> --dry-run");
-    app.ui.result("Flags and examples of one command:     dokku pgbackup:help <command>");
+    app.ui.result(IN_TROUBLE);
 }
+
+/// At the end, where it is on the screen.
+const IN_TROUBLE: &str = "
+Something is wrong with the data?
+  1. see the backups              dokku pgbackup:list <service>
+  2. what has changed since one   dokku pgbackup:diff <service> <backup>
+  3. bring it all back            dokku pgbackup:restore <service> <backup>
+     or one table of it                   … --table <table>
+
+Arguments, flags, examples:       dokku pgbackup:help <command>";
 
 /// `    pgbackup:create <service> [--flags], Text`: dokku splits at the comma, so there is just one.
 pub fn lines(app: &App<'_>) {
@@ -60,7 +67,7 @@ fn about(command: &Command) -> String {
 }
 
 fn line(command: &Command) -> String {
-    format!("    {:<52} {}", signature(command), about(command))
+    format!("  {:<22}  {}", command.get_name(), about(command))
 }
 
 fn dokku_line(command: &Command) -> String {
@@ -70,6 +77,19 @@ fn dokku_line(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let mut definition = cli::definition();
+        definition.build();
+        for command in visible(&definition) {
+            let help = command.clone().render_help().to_string();
+            let all = help.lines().map(str::to_owned).chain([line(command)]);
+            for line in all.chain(IN_TROUBLE.lines().map(str::to_owned)) {
+                assert!(line.chars().count() <= cli::WIDTH, "{}: {line}", command.get_name());
+            }
+        }
+    }
 
     #[test]
     fn dokkus_help_lines_have_one_comma() {

@@ -29,7 +29,7 @@ struct Imported<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     if io::stdin().is_terminal() {
         return Err(Failure::refused("no data provided on standard input")
             .hint(format!("send the dump there: dokku pgbackup:import {} < <file>", service.name))

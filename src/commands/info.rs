@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::view::{BackupView, commits_text, import_text, verified_text};
 use super::{App, hide_foreign_apps};
-use crate::catalog;
 use crate::catalog::Backup;
 use crate::cli::{Format, INFO_KEYS, InfoArgs};
 use crate::code::Code;
@@ -27,8 +26,8 @@ struct Info<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
-    let mut backup = catalog::choose(&service, args.backup.as_deref())?;
+    let service = app.service(&args.service)?;
+    let mut backup = app.choose(&service, args.backup.as_deref())?;
     hide_foreign_apps(app, std::iter::once(&mut backup.manifest))?;
     if args.format == Some(Format::Json) {
         let table_rows = manifest::read_fingerprint(&backup.folder)?.tables;
@@ -47,10 +46,15 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
         return Ok(());
     }
     app.ui.heading(&format!("{} backup {}", service.name, backup.id));
-    let rows: Vec<(String, String)> =
-        INFO_KEYS.iter().filter_map(|key| Some((title(key), value(app, &backup, key)?))).collect();
-    let rows: Vec<(&str, String)> =
-        rows.iter().map(|(title, value)| (title.as_str(), value.clone())).collect();
+    let rows: Vec<(String, String)> = INFO_KEYS
+        .iter()
+        .filter_map(|key| Some((title(key), grouped(key, value(app, &backup, key)?))))
+        .collect();
+    let rows: Vec<(&str, String)> = rows
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(title, value)| (title.as_str(), value.clone()))
+        .collect();
     app.ui.details(&table::report(&rows));
     if let Some(pinned) = &backup.pinned {
         let note = pinned.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
@@ -66,7 +70,16 @@ pub fn run(app: &App<'_>, args: &InfoArgs) -> Result<()> {
     for problem in backup.verified.iter().flat_map(|verified| &verified.problems) {
         app.ui.problem(problem);
     }
+    let (name, id) = (&service.name, &backup.id);
+    app.ui.detail(&format!("What has changed since: dokku pgbackup:diff {name} {id}"));
+    app.ui.detail(&format!("Bring it back:          dokku pgbackup:restore {name} {id}"));
     Ok(())
+}
+
+/// A count as a person reads it. Scripts ask for one value and get its digits alone.
+fn grouped(key: &str, value: String) -> String {
+    let is_count = ["tables", "rows", "large-objects"].contains(&key);
+    value.parse().ok().filter(|_| is_count).map_or(value, units::count)
 }
 
 /// `created-at` → `Created at:`, as dokku's reports name their keys.

@@ -23,7 +23,7 @@ pub fn run(app: &App<'_>, args: &ListArgs) -> Result<()> {
         None if args.destroyed => return destroyed::list(app, args.format),
         None => return list_all(app, args.format),
         Some(name) if args.destroyed => find(&app.dokku, name.as_str())?.as_service(),
-        Some(name) => app.dokku.service(name)?,
+        Some(name) => app.service(name)?,
     };
     let mut entries = catalog::list(&service.layout)?;
     hide_foreign_apps(app, entries.iter_mut().filter_map(Entry::manifest_mut))?;
@@ -71,11 +71,20 @@ fn list_all(app: &App<'_>, format: Format) -> Result<()> {
         return app.ui.json(&statuses.iter().map(OverviewView::of).collect::<Vec<_>>());
     }
     if statuses.is_empty() {
-        app.ui.detail("There is no Postgres service yet; make one with: dokku postgres:create <service>");
+        app.ui.detail("There is no Postgres service; make one with: dokku postgres:create <service>");
+        if !crate::destroyed::list(&app.dokku)?.is_empty() {
+            app.ui.detail("Backups of destroyed ones: dokku pgbackup:list --destroyed");
+        }
         return Ok(());
     }
     report::overview(app, &statuses);
     app.ui.detail("The backups of one: dokku pgbackup:list <service>");
+    if statuses.iter().any(|status| status.health() != "ok") {
+        app.ui.detail("What is wrong:      dokku pgbackup:doctor");
+    }
+    if !crate::destroyed::list(&app.dokku)?.is_empty() {
+        app.ui.detail("Of destroyed ones:  dokku pgbackup:list --destroyed");
+    }
     Ok(())
 }
 
@@ -115,7 +124,7 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
         app.ui.heading(&format!("{} backups", service.name));
     }
     if entries.is_empty() {
-        app.ui.detail(&format!("none yet; make one with: dokku pgbackup:create {}", service.name));
+        app.ui.detail(&format!("none; {}", instead(app, service)));
         return;
     }
     let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
@@ -133,6 +142,9 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
         if at_remote > 0 {
             app.ui.detail(&format!("At the remote are {at_remote} of these {}", backups().count()));
         }
+        let name = &service.name;
+        app.ui.detail(&format!("What has changed since one: dokku pgbackup:diff {name} <backup>"));
+        app.ui.detail(&format!("Bring one back:             dokku pgbackup:restore {name} <backup>"));
     }
     for backup in entries.iter().filter_map(Entry::backup) {
         if let Some(problem) = backup.pushed.as_ref().and_then(|pushed| pushed.problem.as_ref()) {
@@ -144,6 +156,15 @@ fn show(app: &App<'_>, service: &Service, entries: &[Entry]) {
             app.ui.problem(&format!("{} is {status}: {problem}", entry.name()));
         }
     }
+}
+
+/// What to do where there is no backup: they may only be elsewhere.
+fn instead(app: &App<'_>, service: &Service) -> String {
+    let name = &service.name;
+    if let Some(hint) = crate::destroyed::hint(&app.dokku, name) {
+        return hint;
+    }
+    format!("make one with: dokku pgbackup:create {name}")
 }
 
 fn row(app: &App<'_>, backup: &Backup) -> Vec<String> {

@@ -4,7 +4,6 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::App;
-use crate::catalog;
 use crate::cli::{Format, PracticeArgs};
 use crate::code::{self, Code};
 use crate::diff::code::{AppChange, migration_files};
@@ -41,7 +40,7 @@ pub fn run(app: &App<'_>, args: &PracticeArgs) -> Result<()> {
     let (Some(service), Some(new_app)) = (&args.service, &args.app) else {
         return Err(Failure::usage("a service and --app are wanted").into());
     };
-    let source = app.dokku.service(service)?;
+    let source = app.service(service)?;
     let options = PracticeOptions {
         app: new_app.clone(),
         service: args.new_service.clone(),
@@ -52,7 +51,7 @@ pub fn run(app: &App<'_>, args: &PracticeArgs) -> Result<()> {
         jobs: args.jobs,
     };
     let host = app.host();
-    let plan = practice::plan(&host, catalog::choose(&source, args.backup.as_deref())?, &options)?;
+    let plan = practice::plan(&host, app.choose(&source, args.backup.as_deref())?, &options)?;
     let report = practice::run(&host, plan, options.jobs)?;
     if args.format == Format::Json {
         return app.ui.json(&view(&report));

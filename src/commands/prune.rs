@@ -32,7 +32,7 @@ struct FateView<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let host = app.host();
     let before = files::disk_use(&service.layout.backups());
     let plan = if args.dry_run {

@@ -19,7 +19,7 @@ use crate::units;
 pub fn run(app: &App<'_>, args: &ReportArgs) -> Result<()> {
     let host = app.host();
     let services = match &args.service {
-        Some(name) => vec![app.dokku.service(name)?],
+        Some(name) => vec![app.service(name)?],
         None => app.dokku.services()?,
     };
     let statuses: Vec<Status> = services.iter().map(|service| Status::of(&host, service)).collect();

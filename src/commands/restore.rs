@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::App;
 use super::remote::{identities, refuse_unseen};
 use crate::aftermath::{self, Run};
-use crate::catalog::{self, Backup};
+use crate::catalog::Backup;
 use crate::cli::{Format, RestoreArgs};
 use crate::deployed::AppRecord;
 use crate::destroyed;
@@ -22,6 +22,7 @@ use crate::offsite;
 use crate::pull;
 use crate::remote::Patience;
 use crate::restore::code::Mismatch;
+use crate::restore::doubts;
 use crate::restore::{
     RestoreOptions, RestorePlan, RestoreReport, plan_restore, restore_at_once, run_restore,
 };
@@ -31,6 +32,13 @@ use crate::service_name::ServiceName;
 struct Plan<'a> {
     backup: &'a str,
     backup_created_at: chrono::DateTime<chrono::Utc>,
+    backup_pool: &'a str,
+    backup_note: Option<&'a str>,
+    backup_verified: bool,
+    tables: usize,
+    rows: u64,
+    database_bytes: u64,
+    postgres_version: &'a str,
     from_service: &'a str,
     into_service: &'a str,
     into_database: &'a str,
@@ -82,18 +90,18 @@ impl<'a> MismatchView<'a> {
 
 pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
     if let Some(name) = &args.from_destroyed {
-        let target = app.dokku.service(&args.service)?;
+        let target = app.service(&args.service)?;
         return restore(app, args, &destroyed::find(&app.dokku, name)?.as_service(), &target);
     }
     if let Some(name) = &args.from_remote {
         return from_remote(app, args, name);
     }
-    let source = app.dokku.service(&args.service)?;
+    let source = app.service(&args.service)?;
     if !args.tables.is_empty() {
         return tables::restore(app, args, &source);
     }
     let target = match &args.to {
-        Some(name) => app.dokku.service(name)?,
+        Some(name) => app.service(name)?,
         None => source.clone(),
     };
     restore(app, args, &source, &target)
@@ -101,7 +109,7 @@ pub fn run(app: &App<'_>, args: &RestoreArgs) -> Result<()> {
 
 /// The backup lies beside the service for as long as this takes.
 fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<()> {
-    let target = app.dokku.service(&args.service)?;
+    let target = app.service(&args.service)?;
     if args.identity.as_deref() == Some("-") && !app.ui.is_forced() && !args.dry_run {
         return Err(Failure::usage(
             "the key comes in on standard input, so nobody can be asked for confirmation",
@@ -120,8 +128,9 @@ fn from_remote(app: &App<'_>, args: &RestoreArgs, name: &ServiceName) -> Result<
 }
 
 fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service) -> Result<()> {
-    let options = RestoreOptions { jobs: args.jobs, stop_apps: args.stop_apps };
-    let backup = catalog::choose(source, args.backup.as_deref())?;
+    let backup = app.choose(source, args.backup.as_deref())?;
+    let doubts = if args.backup.is_none() { doubts::about(source, &backup, app.now) } else { Vec::new() };
+    let options = RestoreOptions { jobs: args.jobs, stop_apps: args.stop_apps, doubts };
     let is_shown = args.format == Format::Stdout && !app.ui.is_quiet();
     let show = |plan: &RestorePlan| {
         if is_shown {
@@ -133,7 +142,8 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
         if args.format == Format::Json {
             return app.ui.json(&view(&plan, None));
         }
-        show(&plan);
+        // It is what was asked for, also with --quiet.
+        text::show_plan(app, &plan);
         app.ui.detail("Nothing was changed (--dry-run)");
         return Ok(());
     }
@@ -176,10 +186,18 @@ fn plan_on_record(
 }
 
 fn view<'a>(plan: &'a RestorePlan, report: Option<&'a RestoreReport>) -> Plan<'a> {
+    let manifest = &plan.backup.manifest;
     Plan {
         backup: plan.backup.id.as_str(),
-        backup_created_at: plan.backup.manifest.started_at,
-        from_service: plan.backup.manifest.service.as_str(),
+        backup_created_at: manifest.started_at,
+        backup_pool: manifest.pool.as_str(),
+        backup_note: manifest.note.as_deref(),
+        backup_verified: plan.backup.verified.as_ref().is_some_and(|verified| verified.good),
+        tables: manifest.contents.tables,
+        rows: manifest.contents.rows,
+        database_bytes: manifest.database.size_bytes,
+        postgres_version: &manifest.server.version,
+        from_service: manifest.service.as_str(),
         into_service: plan.target.name.as_str(),
         into_database: &plan.target.database,
         previous_database: &plan.previous,

@@ -15,7 +15,7 @@ use crate::settings::Key;
 const NEXT: usize = 3;
 
 pub fn run(app: &App<'_>, args: &ScheduleArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let name = if args.verify { "verify-schedule" } else { "schedule" };
     if args.off || !args.crons.is_empty() {
         let value = if args.off { "off".to_owned() } else { expressions(&args.crons) };

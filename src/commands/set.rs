@@ -20,15 +20,20 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
     } else {
         let service = args.service.as_ref().ok_or_else(|| Failure::usage("which service, or --global?"))?;
         let name = service.parse().map_err(Failure::usage)?;
-        let service = app.dokku.service(&name)?;
+        let service = app.service(&name)?;
         destroyed::bring_back_if_free(&app.host(), &service);
         files::create_private_folders(&service.layout.own())?;
         (service.layout.settings(), args.key.as_ref(), args.value.as_deref())
     };
     let Some(key) = key else { return Err(which_key()) };
     let key = Key::find(key)?;
+    let piped = if value == Some("-") && key.is_secret() {
+        Some(app.ui.read_line(app.docker.interrupt())?)
+    } else {
+        None
+    };
     // dokku's own :set takes an empty value for none.
-    let value = value.filter(|value| !value.is_empty());
+    let value = piped.as_deref().or(value).filter(|value| !value.is_empty());
     if !args.global && key.is_global() {
         return Err(Failure::usage(format!("{} is set for all services: with --global", key.name)).into());
     }
@@ -38,6 +43,7 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
         settings::set(&path, key, value)?;
     }
     match value {
+        Some(_) if key.is_secret() => app.ui.heading(&format!("Setting {}", key.name)),
         Some(value) => app.ui.heading(&format!("Setting {} to {value}", key.name)),
         None => app.ui.heading(&format!("Unsetting {}, in force is {}", key.name, in_force(app, args, key)?)),
     }
@@ -48,7 +54,7 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
 fn in_force(app: &App<'_>, args: &SetArgs, key: &Key) -> Result<String> {
     let host = app.host();
     let settings = match args.service.as_ref().filter(|_| !args.global) {
-        Some(name) => host.settings(&app.dokku.service(&name.parse().map_err(Failure::usage)?)?)?,
+        Some(name) => host.settings(&app.service(&name.parse().map_err(Failure::usage)?)?)?,
         None => host.global_settings()?,
     };
     let found = settings.explained.iter().find(|one| one.key == key.name);

@@ -55,7 +55,7 @@ struct Problem<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &VerifyArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let ended = verify_chosen(app, args, &service);
     if args.scheduled {
         overdue::tell(&app.host());

@@ -104,7 +104,7 @@ fn make_database(host: &Host<'_>, load: &Load<'_>) -> Result<()> {
             return Ok(());
         };
         host.check()?;
-        host.progress.warn(&format!("the database gets the service's locale, not the dump's: {error}"));
+        host.progress.warn(&format!("the database gets the service's locale, not the dump's: {error:#}"));
     }
     execute(&likeness::create_database(name, &locale_of(load.like)))?;
     Ok(())

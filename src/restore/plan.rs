@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::code::{self, CodeReport};
 use super::fill;
@@ -29,6 +30,8 @@ use crate::verify;
 pub struct RestoreOptions {
     pub jobs: Option<usize>,
     pub stop_apps: bool,
+    /// What speaks against the backup, to be told with the plan.
+    pub doubts: Vec<String>,
 }
 
 /// Everything that a restore is going to do; `--dry-run` prints it and nothing else happens.
@@ -111,12 +114,7 @@ pub(super) fn refuse_unless_whole(host: &Host<'_>, backup: &Backup) -> Result<()
     if problems.is_empty() {
         return Ok(());
     }
-    let lines = problems.iter().take(8).map(ToString::to_string).collect();
-    let service = &backup.manifest.service;
-    Err(Failure::refused(format!("backup {} is damaged and is not restored", backup.id))
-        .details(lines)
-        .hint(format!("choose another one: dokku pgbackup:list {service}"))
-        .into())
+    Err(verify::refusal(backup, &problems, "restored").into())
 }
 
 pub(super) fn decide(
@@ -158,6 +156,14 @@ pub(super) fn decide(
         return refuse(why, "restore without --stop-apps, or ask somebody who may".to_owned());
     }
     let script = files::read_bounded(&backup.folder.join(crate::layout::ROLES), fill::MAX_ROLES)?;
+    // Without a live database the previous one is the last copy on the server.
+    let dropped =
+        if found.exists { swap::previous_databases(&target.database, &facts.databases) } else { Vec::new() };
+    let mut warnings = options.doubts.clone();
+    warnings.extend(dropped.iter().filter_map(|name| loss(target, name, host.now)));
+    if found.exists {
+        warnings.extend(differences(manifest, facts));
+    }
     let missing_roles = roles::plan(&String::from_utf8_lossy(&script), &facts.roles).missing;
     Ok(RestorePlan {
         missing_roles,
@@ -165,15 +171,10 @@ pub(super) fn decide(
         live_size: found.exists.then_some(facts.size),
         restoring: swap::restoring_name(&target.database, host.now, &facts.databases),
         previous: swap::previous_name(&target.database, host.now, &facts.databases),
-        // Without a live database the previous one is the last copy on the server.
-        dropped: if found.exists {
-            swap::previous_databases(&target.database, &facts.databases)
-        } else {
-            Vec::new()
-        },
+        dropped,
         apps,
         stop_apps: options.stop_apps,
-        warnings: if found.exists { warnings(manifest, facts) } else { Vec::new() },
+        warnings,
         target: target.clone(),
         backup,
         code,
@@ -207,7 +208,23 @@ fn check_space(target: &Service, manifest: &Manifest) -> Result<()> {
     .into())
 }
 
-fn warnings(manifest: &Manifest, facts: &ServerFacts) -> Vec<String> {
+/// How long after it was put aside a database is still what somebody may want back.
+const FRESH: TimeDelta = TimeDelta::days(1);
+
+/// What goes with a previous database that is dropped: after a restore of the wrong backup, it is the only one with
+/// what was written since the right one.
+fn loss(target: &Service, name: &str, now: DateTime<Utc>) -> Option<String> {
+    let at = swap::put_aside_at(&target.database, name)?;
+    let ago = units::ago(at, now);
+    (now - at < FRESH).then(|| {
+        format!(
+            "{name}, live until {ago}, is deleted for good; to keep it, first: dokku pgbackup:undo {}",
+            target.name
+        )
+    })
+}
+
+fn differences(manifest: &Manifest, facts: &ServerFacts) -> Vec<String> {
     let mut warnings = Vec::new();
     for (what, old, key) in [
         ("encoding", &manifest.database.encoding, "encoding_name"),

@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::layout;
 use crate::leftovers;
 use crate::likeness;
-use crate::lock::ServiceLock;
+use crate::lock::{self, ServiceLock};
 use crate::manifest;
 use crate::postgres::{self, identifier, literal};
 use crate::scratch::Scratch;
@@ -144,7 +144,7 @@ fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Res
     let started = Instant::now();
     let service = &plan.target;
     files::create_private_folders(&service.layout.own())?;
-    let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:restore")?;
+    let lock = ServiceLock::take(&service.layout.lock(), &service.name, lock::RESTORE)?;
     let _reading = plan.backup.held_for_reading()?;
     leftovers::clear(host, service, &lock)?;
     let server = Server::of(host, service)?;

@@ -201,11 +201,13 @@ fn an_overdue_backup_is_told_of() {
     let health = || service.pgbackup("report", &["--health"]).ok().stdout.trim().to_owned();
     assert_eq!(health(), "NO BACKUP");
     // As if it had been set long ago.
-    let settings = service.root().join("pgbackup/settings.toml");
+    let set = service.root().join("pgbackup/schedule-since");
     let name = service.root().join("DATABASE_NAME");
-    let global = world().join("lib/config/pgbackup/settings.toml");
-    Command::new("touch").args(["--date", "2020-01-01"]).args([&settings, &name, &global]).status().unwrap();
+    let global = world().join("lib/config/pgbackup/schedule-since");
+    Command::new("touch").args(["--date", "2020-01-01"]).args([&set, &name, &global]).status().unwrap();
     assert_eq!(health(), "OVERDUE");
+    service.pgbackup("set", &["gentle", "off"]).ok();
+    assert_eq!(health(), "OVERDUE", "another setting does not make it good");
     service.pgbackup("doctor", &[]).fails(1, "found").says("was not made");
     // One that is being made is not overdue.
     let lock = service.root().join("pgbackup/lock");

@@ -9,7 +9,9 @@ use crate::diff::code::{AppChange, migration_files};
 use crate::diff::side::Side;
 use crate::diff::{ColumnChange, How, ObjectChange, TableChange};
 use crate::dokku::Service;
+use crate::fingerprint::described_value;
 use crate::git::{Commit, Range};
+use crate::plain_text::shell_word;
 use crate::ui::table::{self, Align};
 use crate::units;
 
@@ -18,6 +20,8 @@ const COMMITS: usize = 20;
 /// The same of objects and sequences.
 const OBJECTS: usize = 40;
 const SEQUENCES: usize = 10;
+/// Tables that are named in a command line.
+const NAMED_TABLES: usize = 4;
 
 pub fn show(app: &App<'_>, service: &Service, outcome: &Outcome) {
     let (then, now) = (&outcome.then, &outcome.now);
@@ -40,9 +44,27 @@ pub fn show(app: &App<'_>, service: &Service, outcome: &Outcome) {
     if now.backup.is_none() && !outcome.diff.is_empty() {
         let id = then.backup.as_ref().map_or("", |backup| backup.id.as_str());
         app.ui.detail("");
+        let restore = format!("dokku pgbackup:restore {} {id}", service.name);
+        let lost = lost_tables(&outcome.diff.tables);
+        if !lost.is_empty() && lost.len() <= NAMED_TABLES {
+            let tables: Vec<String> =
+                lost.iter().map(|name| format!(" --table {}", shell_word(name))).collect();
+            app.ui.detail("To look at these tables as they were, and bring rows of them back:");
+            app.ui.detail(&format!("  {restore}{}", tables.concat()));
+        }
         app.ui.detail("A restore of that backup would undo all this:");
-        app.ui.detail(&format!("dokku pgbackup:restore {} {id}", service.name));
+        app.ui.detail(&format!("  {restore}"));
     }
+}
+
+/// Tables that have lost something, or may have.
+fn lost_tables(tables: &[TableChange]) -> Vec<String> {
+    let has_lost = |change: &&TableChange| match change.how {
+        How::Added => false,
+        How::Removed => true,
+        How::Changed => change.rows_now <= change.rows_then,
+    };
+    tables.iter().filter(has_lost).map(|change| full_name(&change.schema, &change.name)).collect()
 }
 
 fn span(app: &App<'_>, then: &Side, now: &Side) -> String {
@@ -152,7 +174,11 @@ fn first<T>(mut all: Vec<T>, most: usize) -> (Vec<T>, usize) {
 fn show_values(app: &App<'_>, outcome: &Outcome) {
     let diff = &outcome.diff;
     let line = |change: &crate::diff::SequenceChange| {
-        format!("  {} {} → {}", full_name(&change.schema, &change.name), change.then, change.now)
+        let (then, now) = (
+            described_value(change.then, change.then_called),
+            described_value(change.now, change.now_called),
+        );
+        format!("  {} {then} → {now}", full_name(&change.schema, &change.name))
     };
     if !diff.sequences.is_empty() {
         app.ui.detail("");

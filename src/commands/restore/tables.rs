@@ -35,7 +35,7 @@ pub fn restore(app: &App<'_>, args: &RestoreArgs, service: &Service) -> Result<(
     if args.dry_run {
         return show_tables_plan(app, args.format, &plan);
     }
-    let options = RestoreOptions { jobs: args.jobs, stop_apps: false };
+    let options = RestoreOptions { jobs: args.jobs, ..RestoreOptions::default() };
     let report = run_tables(&host, plan, &options)?;
     if args.format == Format::Json {
         return app.ui.json(&tables_view(&report.plan, Some(&report.rows)));

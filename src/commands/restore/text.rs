@@ -24,7 +24,7 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
         (
             "Holds",
             format!(
-                "{}, {}, {} as a database, Postgres {}",
+                "{}, {}; {}, Postgres {}",
                 units::plural(manifest.contents.tables as u64, "table"),
                 units::plural(manifest.contents.rows, "row"),
                 units::bytes(manifest.database.size_bytes),
@@ -32,20 +32,17 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
             ),
         ),
     ];
+    rows.extend(manifest.note.clone().map(|note| ("Note", note)));
     match plan.live_size {
         Some(size) => rows.extend([
             (
                 "Replaces",
-                format!(
-                    "database {database} of {target} ({}, Postgres {})",
-                    units::bytes(size),
-                    plan.target_version
-                ),
+                format!("database {database} ({}, Postgres {})", units::bytes(size), plan.target_version),
             ),
-            ("Put aside", format!("what is live now, with everything written since, as {}", plan.previous)),
+            ("Put aside", "what is live now, with all that was written since, as".to_owned()),
+            ("", plan.previous.clone()),
         ]),
-        None => rows
-            .push(("Brings back", format!("database {database} of {target}, which is not there any more"))),
+        None => rows.push(("Brings back", format!("database {database}, which is not there any more"))),
     }
     let stay = plan.stay_stopped();
     let others: Vec<&str> = plan.apps.iter().map(String::as_str).filter(|app| !stay.contains(app)).collect();
@@ -64,7 +61,7 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
         rows.push(("Roles to make", plan.missing_roles.join(", ")));
     }
     for name in &plan.dropped {
-        rows.push(("Dropped at the end", format!("{name}, the previous database until now")));
+        rows.push(("Dropped at the end", name.clone()));
     }
     rows.extend(plan.code.unlinked.iter().map(belonging));
     app.ui.heading(&format!("Restore into {target}"));
@@ -197,7 +194,7 @@ pub fn show_report(app: &App<'_>, report: &RestoreReport) {
     if plan.live_size.is_none() {
         return;
     }
-    app.ui.detail(&format!("Not what you wanted? Swap back at once with: dokku pgbackup:undo {target}"));
+    app.ui.detail(&format!("Not what you wanted? Swap back: dokku pgbackup:undo {target}"));
 }
 
 /// What is left to do for the apps.
