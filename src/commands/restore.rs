@@ -155,7 +155,7 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
             show(&plan);
         } else {
             // Nobody should agree to what they were not told of.
-            text::show_warnings(app, &plan);
+            text::warn_of_plan(app, &plan);
         }
         let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
         app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;

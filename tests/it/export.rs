@@ -168,7 +168,8 @@ fn it_can_be_interrupted_while_its_reader_stands_still() {
         let mut rest = Vec::new();
         child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
         assert!(!rest.ends_with(&[0; 1024]), "{form} has an end");
-        Run::of(form.to_owned(), &child.wait_with_output().unwrap()).fails(code, "nothing half-done is left");
+        Run::of(form.to_owned(), &child.wait_with_output().unwrap())
+            .fails(code, "what came out until then is not whole");
     }
     service.assert_nothing_left();
 }

@@ -30,11 +30,53 @@ fn only_one_previous_database_is_kept() {
     service.create();
     service.pgbackup("restore", &["--force"]).ok();
     let first = service.databases();
+    service.pgbackup("restore", &["--dry-run"]).ok().says("is deleted for good; to keep it, first");
     let run = service.pgbackup("restore", &["--force"]).ok();
     let second = service.databases();
     assert_eq!(second.len(), 2, "{second:?}");
     let dropped = first.iter().find(|name| name.contains("_previous_")).unwrap();
     assert!(!second.contains(dropped) && run.stderr.contains(dropped.as_str()), "{}", run.stderr);
+}
+
+#[test]
+fn a_newest_backup_that_has_lost_a_table_says_which_one_has_it() {
+    let service = Service::new("doubt");
+    service.fill();
+    let whole = service.create();
+    service.sql("truncate cows");
+    let damaged = service.create();
+    let plan = service.pgbackup("restore", &["--dry-run"]).ok();
+    let warned = format!("{whole} (just now), still has rows in public.cows (5,000 rows)");
+    assert!(plan.stdout.contains(&warned), "{}{}", plan.stdout, plan.stderr);
+    let chosen = service.pgbackup("restore", &[&damaged, "--dry-run"]).ok();
+    assert!(!chosen.stdout.contains("still has rows"), "named, it is what somebody wants");
+    let asked = service.pgbackup("restore", &["--quiet"]).fails(6, "not confirmed");
+    assert!(asked.stderr.contains(&warned), "nobody agrees to what they were not told: {}", asked.stderr);
+}
+
+#[test]
+fn a_backup_that_root_has_copied_is_told_from_a_damaged_one() {
+    let service = Service::new("copied");
+    service.fill();
+    let id = service.create();
+    let folder = service.backup(&id);
+    std::process::Command::new("chown").args(["-R", "root:root"]).arg(folder.join("dump")).status().unwrap();
+    let refused = service.pgbackup("restore", &["--force"]).fails(6, "does not belong to dokku alone");
+    let cure = refused.stderr.lines().find_map(|line| line.split_once("as root: ")).unwrap().1.to_owned();
+    assert!(std::process::Command::new("sh").args(["-c", &cure]).status().unwrap().success(), "{cure}");
+    service.pgbackup("restore", &["--force"]).ok();
+}
+
+#[test]
+fn a_plan_names_the_code_of_apps_that_are_not_linked() {
+    let service = Service::new("unlinked");
+    service.fill();
+    let app = App::linked("unlinked", &[&service]);
+    let commit = app.deploy("Add cows", &[]);
+    let id = service.create();
+    let other = Service::new("unlinked-to");
+    let plan = service.pgbackup("restore", &[&id, "--to", &other.name, "--dry-run"]).ok();
+    plan.says(&format!("{} at {commit} (Add cows)", app.name));
 }
 
 #[test]

@@ -66,11 +66,6 @@ pub fn show_plan(app: &App<'_>, plan: &RestorePlan) {
     rows.extend(plan.code.unlinked.iter().map(belonging));
     app.ui.heading(&format!("Restore into {target}"));
     app.ui.details(&table::report(&rows));
-    show_warnings(app, plan);
-}
-
-/// Of a plan, what somebody must know before they agree.
-pub fn show_warnings(app: &App<'_>, plan: &RestorePlan) {
     plan.all_warnings().into_iter().for_each(|warning| app.ui.problem(warning));
     show_code(app, &plan.code);
 }
@@ -107,10 +102,16 @@ fn described(side: Option<&AppRecord>) -> String {
     side.and_then(AppRecord::described).unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// What somebody must know who reads nothing else (`--quiet`).
-fn warn_of_code(app: &App<'_>, report: &RestoreReport) {
+/// Of a plan that is not shown, what somebody must know before they agree.
+pub fn warn_of_plan(app: &App<'_>, plan: &RestorePlan) {
     let progress = app.host().progress;
-    for mismatch in &report.plan.code.apps {
+    plan.all_warnings().into_iter().for_each(|warning| progress.warn(warning));
+    warn_of_code(app, &plan.code);
+}
+
+fn warn_of_code(app: &App<'_>, code: &CodeReport) {
+    let progress = app.host().progress;
+    for mismatch in &code.apps {
         let Mismatch { change, remedy } = mismatch;
         let (now, then) = (described(change.now.as_ref()), described(change.then.as_ref()));
         progress.warn(&format!("{} runs {now}, and the data belongs to {then}", change.name));
@@ -118,8 +119,15 @@ fn warn_of_code(app: &App<'_>, report: &RestoreReport) {
             progress.warn(&format!("bring back the code that fits with: {}", remedy.command));
         }
     }
+}
+
+/// What somebody must know who reads nothing else (`--quiet`).
+fn warn_of_report(app: &App<'_>, report: &RestoreReport) {
+    warn_of_code(app, &report.plan.code);
     for name in &report.left_stopped {
-        progress.warn(&format!("{name} is left stopped; start it as it is with: {}", start_command(name)));
+        app.host()
+            .progress
+            .warn(&format!("{name} is left stopped; start it as it is with: {}", start_command(name)));
     }
 }
 
@@ -187,7 +195,7 @@ pub fn show_report(app: &App<'_>, report: &RestoreReport) {
     }
     app.ui.details(&table::report(&rows));
     if app.ui.is_quiet() {
-        warn_of_code(app, report);
+        warn_of_report(app, report);
         return;
     }
     show_what_fits(app, report);
