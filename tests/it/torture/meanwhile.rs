@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::tally::{Tally, tries};
+use super::tally::{Tally, is_campaign, tries};
 use super::{LONGEST_RUN, assert_sound, containers, fill_waiting, has_container, hold_dumps, in_the_middle};
 use crate::bench::{Run, Service, docker, dokku, dokku_command};
 use crate::session::Session;
@@ -273,7 +273,7 @@ fn assert_told(command: &str, event: &str, run: &Run) {
 
 #[test]
 fn whatever_is_done_to_the_service_meanwhile_the_run_says_what_happened_and_leaves_nothing() {
-    let campaign = tries(0) > 0;
+    let campaign = is_campaign();
     let ground = Ground::new("meanwhile");
     for (at, event) in EVENTS.iter().enumerate().step_by(if campaign { 1 } else { 2 }) {
         let mut tally =
