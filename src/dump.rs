@@ -79,27 +79,34 @@ pub fn dump_leaving(
     job: &DumpJob<'_>,
     min_free: Room,
 ) -> Result<Dumped> {
-    match attempt(host, server, job, min_free) {
-        Err(error) if job.jobs > 1 && is_locked_out(&error) => {
-            host.check()?;
-            host.progress.note("somebody changes a table that is being dumped; once more with one job");
-            files::remove_tree(&job.folder.join(layout::DUMP))?;
-            attempt(host, server, &DumpJob { jobs: 1, ..*job }, min_free)
-        }
-        Err(error) if job.processors.is_some() && docker::cannot_limit_processors(&error) => {
-            host.progress
-                .note("docker cannot limit the processors on this machine; pg_dump gets what it likes");
-            files::remove_tree(&job.folder.join(layout::DUMP))?;
-            dump_leaving(host, server, &DumpJob { processors: None, ..*job }, min_free)
-        }
-        ended => ended,
+    let ended = attempt(host, server, job, min_free);
+    let Err(error) = &ended else { return ended };
+    let once_more = |why: &str, job: DumpJob<'_>| {
+        host.check()?;
+        host.progress.note(why);
+        files::remove_tree(&job.folder.join(layout::DUMP))?;
+        dump_leaving(host, server, &job, min_free)
+    };
+    if let Some(why) = only_in_parallel(error).filter(|_| job.jobs > 1) {
+        once_more(&format!("{why}; once more with one job"), DumpJob { jobs: 1, ..*job })
+    } else if job.processors.is_some() && docker::cannot_limit_processors(error) {
+        let why = "docker cannot limit the processors on this machine; pg_dump gets what it likes";
+        once_more(why, DumpJob { processors: None, ..*job })
+    } else {
+        ended
     }
 }
 
-/// Each parallel job locks its table anew, and does not wait behind somebody who waits for the first lock's end. A single
-/// one has it all along.
-fn is_locked_out(error: &anyhow::Error) -> bool {
-    error::failure_in(error).is_some_and(|failure| failure.message.contains(postgres::LOCKED_OUT))
+/// What a single job may get that several do not. Each of them locks its table anew: it does not wait behind somebody who
+/// waits for the first lock's end, and thousands of tables are twice as many locks.
+fn only_in_parallel(error: &anyhow::Error) -> Option<&'static str> {
+    let failure = error::failure_in(error)?;
+    if failure.message.contains(postgres::LOCKED_OUT) {
+        return Some("somebody changes a table that is being dumped");
+    }
+    let is_full = |line: &String| line.contains(postgres::LOCK_TABLE_SIZE);
+    let why = "the server has no room for the locks of several jobs (max_locks_per_transaction)";
+    failure.details.iter().any(is_full).then_some(why)
 }
 
 fn attempt(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>, min_free: Room) -> Result<Dumped> {
@@ -211,4 +218,23 @@ fn check_sizes(folder: &Path, digests: &[FileDigest]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    #[test]
+    fn what_only_several_jobs_together_cannot_have_is_told_apart() {
+        let failed = |message: &str, details: &[&str]| {
+            let details = details.iter().map(|line| (*line).to_owned()).collect();
+            only_in_parallel(&Failure::tool(message).details(details).into())
+        };
+        let full = "HINT:  You might need to increase \"max_locks_per_transaction\".";
+        assert!(failed("pg_dump failed on herd: out of shared memory", &["pg_dump: error", full]).is_some());
+        assert!(failed("pg_dump failed on herd: could not obtain lock on relation \"cows\"", &[]).is_some());
+        assert_eq!(failed("pg_dump failed on herd: out of memory", &["pg_dump: error"]), None);
+        assert_eq!(only_in_parallel(&anyhow::anyhow!("max_locks_per_transaction")), None);
+    }
 }
