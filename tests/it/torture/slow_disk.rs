@@ -44,8 +44,9 @@ impl Disk {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(u64::from(MEGABYTES) << 20).unwrap();
         let mut disk = Disk { image: image.into_temp_path(), loops: Vec::new(), folder: folder.to_owned() };
-        let slow = disk.attach(disk.image.to_str().unwrap().to_owned());
-        let upper = disk.attach(slow);
+        let file = disk.image.to_str().unwrap().to_owned();
+        let slow = disk.attach(&file);
+        let upper = disk.attach(&slow);
         for (setting, value) in [("nr_requests", "4"), ("max_sectors_kb", "64")] {
             let queue = Path::new("/sys/block").join(upper.trim_start_matches("/dev/")).join("queue");
             fs::write(queue.join(setting), value).unwrap();
@@ -57,9 +58,9 @@ impl Disk {
         Some(disk)
     }
 
-    fn attach(&mut self, file: String) -> String {
+    fn attach(&mut self, file: &str) -> String {
         let attached =
-            Command::new("losetup").args(["--find", "--show", "--direct-io=on", &file]).output().unwrap();
+            Command::new("losetup").args(["--find", "--show", "--direct-io=on", file]).output().unwrap();
         let name = String::from_utf8(attached.stdout).unwrap().trim().to_owned();
         assert!(name.starts_with("/dev/"), "{}", String::from_utf8_lossy(&attached.stderr));
         self.loops.push(name.clone());
