@@ -21,7 +21,7 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 pub fn make_durable(host: &Host<'_>, folder: &Path) -> Result<()> {
     let started = Instant::now();
     let mut tell_at = PATIENCE;
-    let sync = Tool::new("sync").secret_env("LC_ALL", "C").arg("--file-system").arg(folder);
+    let sync = Tool::new("sync").secret_env("LC_ALL", "C").arg("-f").arg(folder);
     let output = sync.start()?.wait_or_leave(|| {
         if started.elapsed() > tell_at {
             host.progress.note("waiting for the disk to have it all");

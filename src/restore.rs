@@ -6,12 +6,13 @@ mod proof;
 pub mod tables;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::aftermath::{self, Run};
+use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
 use crate::dokku::{Dokku, Service};
 use crate::error::Failure;
@@ -99,6 +100,7 @@ pub fn plan_restore(
     backup: Backup,
     options: &RestoreOptions,
 ) -> Result<RestorePlan> {
+    let _reading = keep(&backup)?;
     refuse_unless_whole(host, &backup)?;
     let server = Server::of(host, target)?;
     let found = Target::look(&server, &target.database)?;
@@ -297,8 +299,18 @@ fn carry_out(host: &Host<'_>, plan: RestorePlan, options: &RestoreOptions) -> Re
 
 /// Keeps a backup from being deleted while it is read.
 pub fn keep(backup: &Backup) -> Result<BackupLock> {
-    BackupLock::shared(&backup.folder)?
-        .ok_or_else(|| Failure::busy(format!("backup {} is being deleted", backup.id)).into())
+    keep_folder(&backup.folder, &backup.id)
+}
+
+/// A folder that can still be opened may have been deleted before it was locked.
+fn keep_folder(folder: &Path, id: &BackupId) -> Result<BackupLock> {
+    let locked = BackupLock::shared(folder);
+    if !files::exists(folder)? {
+        return Err(Failure::not_found(format!("backup {id} has been deleted meanwhile"))
+            .hint("see what there is: dokku pgbackup:list")
+            .into());
+    }
+    locked?.ok_or_else(|| Failure::busy(format!("backup {id} is being deleted")).into())
 }
 
 /// The new database takes the live one's place already: that an old one could not be dropped is a warning.
@@ -380,4 +392,27 @@ pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
     Err(Failure::refused(format!("backup {} of {} is one of service {whose}", backup.id, source.name))
         .hint(format!("choose another one: dokku pgbackup:list {}", source.name))
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+
+    #[test]
+    fn a_backup_that_is_deleted_while_a_run_begins_is_said_to_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, id) = (folder.path().join("one"), "20261122T235901Z-k3f9".parse().unwrap());
+        std::fs::create_dir(&path).unwrap();
+        let reading = keep_folder(&path, &id).unwrap();
+        drop(reading);
+        let deleting = BackupLock::exclusive(&path).unwrap();
+        assert_eq!(exit_code(&keep_folder(&path, &id).unwrap_err()), 4);
+        std::fs::remove_dir(&path).unwrap();
+        for _ in 0..2 {
+            let gone = keep_folder(&path, &id).unwrap_err();
+            assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));
+        }
+        drop(deleting);
+    }
 }

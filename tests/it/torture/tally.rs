@@ -13,6 +13,12 @@ pub fn is_campaign() -> bool {
     tries(0) > 0
 }
 
+/// Whether a command is tried: `PGBACKUP_TORTURE_ONLY=restore,delete` names those that are; without it all are.
+pub fn is_wanted(command: &str) -> bool {
+    let only = std::env::var("PGBACKUP_TORTURE_ONLY").unwrap_or_default();
+    only.is_empty() || only.split(',').any(|name| name == command)
+}
+
 /// One fault. Each try of it is written down at once, so that a campaign which is stopped has what it found until then.
 pub struct Tally {
     campaign: &'static str,
