@@ -208,7 +208,12 @@ fn usable(service: &ServiceName, entry: Option<Entry>) -> Result<Backup> {
         Some(Entry::Whole(backup)) => return Ok(*backup),
         Some(Entry::Broken { name, why }) => (name, why),
         Some(Entry::Pending { name }) => (name, "it was never completed".to_owned()),
-        Some(Entry::Deleted { name }) => (name, "it is being removed".to_owned()),
+        // Not in the list any more: a run that removes it has seen to that first.
+        Some(Entry::Deleted { name }) => {
+            return Err(Failure::not_found(format!("backup {name} of {service} is being removed"))
+                .hint(format!("choose another one: dokku pgbackup:list {service}"))
+                .into());
+        }
         None => (String::new(), String::new()),
     };
     Err(Failure::refused(format!("backup {name} of {service} is not whole: {why}"))
@@ -257,6 +262,13 @@ fn take_away(service: &ServiceLayout, name: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::exit_code;
+
+    #[test]
+    fn a_backup_that_is_being_removed_is_not_there_any_more() {
+        let entries = vec![Entry::Deleted { name: "20261122T235901Z-k3f9".into() }];
+        let gone = find(&"db".parse().unwrap(), entries, Some("20261122T235901Z-k3f9")).unwrap_err();
+        assert_eq!((exit_code(&gone), gone.to_string().contains("is being removed")), (5, true));
+    }
 
     fn broken(name: &str) -> Entry {
         Entry::Broken { name: name.into(), why: "its manifest.toml is missing".into() }
