@@ -30,8 +30,7 @@ pub struct Backup {
 impl Backup {
     /// Keeps it from being deleted while it is read.
     pub fn held_for_reading(&self) -> Result<BackupLock> {
-        BackupLock::shared(&self.folder)?
-            .ok_or_else(|| Failure::busy(format!("backup {} is being deleted", self.id)).into())
+        hold_for_reading(&self.folder, &self.id)
     }
 
     /// False when its last verification found something wrong.
@@ -220,7 +219,12 @@ fn usable(service: &ServiceName, entry: Option<Entry>) -> Result<Backup> {
         Some(Entry::Whole(backup)) => return Ok(*backup),
         Some(Entry::Broken { name, why }) => (name, why),
         Some(Entry::Pending { name }) => (name, "it was never completed".to_owned()),
-        Some(Entry::Deleted { name }) => (name, "it is being removed".to_owned()),
+        // Not in the list any more: a run that removes it has seen to that first.
+        Some(Entry::Deleted { name }) => {
+            return Err(Failure::not_found(format!("backup {name} of {service} is being removed"))
+                .hint(format!("choose another one: dokku pgbackup:list {service}"))
+                .into());
+        }
         None => (String::new(), String::new()),
     };
     Err(Failure::refused(format!("backup {name} of {service} is not whole: {why}"))
@@ -238,6 +242,17 @@ pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
     Err(Failure::refused(format!("backup {} of {} is one of service {whose}", backup.id, source.name))
         .hint(format!("choose another one: dokku pgbackup:list {}", source.name))
         .into())
+}
+
+/// A folder that can still be opened may have been deleted before it was locked.
+fn hold_for_reading(folder: &Path, id: &BackupId) -> Result<BackupLock> {
+    let locked = BackupLock::shared(folder);
+    if !files::exists(folder)? {
+        return Err(Failure::not_found(format!("backup {id} has been deleted meanwhile"))
+            .hint("see what there is: dokku pgbackup:list")
+            .into());
+    }
+    locked?.ok_or_else(|| Failure::busy(format!("backup {id} is being deleted")).into())
 }
 
 /// Removes one folder of backups.
@@ -281,6 +296,30 @@ fn take_away(service: &ServiceLayout, name: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::exit_code;
+
+    #[test]
+    fn a_backup_that_is_deleted_while_a_run_begins_is_said_to_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, id) = (folder.path().join("one"), "20261122T235901Z-k3f9".parse().unwrap());
+        std::fs::create_dir(&path).unwrap();
+        let reading = hold_for_reading(&path, &id).unwrap();
+        drop(reading);
+        let deleting = BackupLock::exclusive(&path).unwrap();
+        assert_eq!(exit_code(&hold_for_reading(&path, &id).unwrap_err()), 4);
+        std::fs::remove_dir(&path).unwrap();
+        for _ in 0..2 {
+            let gone = hold_for_reading(&path, &id).unwrap_err();
+            assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));
+        }
+        drop(deleting);
+    }
+
+    #[test]
+    fn a_backup_that_is_being_removed_is_not_there_any_more() {
+        let entries = vec![Entry::Deleted { name: "20261122T235901Z-k3f9".into() }];
+        let gone = find(&"db".parse().unwrap(), entries, Some("20261122T235901Z-k3f9")).unwrap_err();
+        assert_eq!((exit_code(&gone), gone.to_string().contains("is being removed")), (5, true));
+    }
 
     fn broken(name: &str) -> Entry {
         Entry::Broken { name: name.into(), why: "its manifest.toml is missing".into() }

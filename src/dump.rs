@@ -94,32 +94,34 @@ pub fn finish(
     manner: &Manner<'_>,
     waiting: WaitingJob,
 ) -> Result<Dumped> {
-    match attempt(host, server, job, manner, waiting) {
-        Err(error) if job.jobs > 1 && is_locked_out(&error) => {
-            host.check()?;
-            host.progress.note("somebody changes a table that is being dumped; once more with one job");
-            let job = DumpJob { jobs: 1, ..*job };
-            attempt(host, server, &job, manner, start_again(host, server, &job)?)
-        }
-        Err(error) if job.processors.is_some() && docker::cannot_limit_processors(&error) => {
-            host.progress
-                .note("docker cannot limit the processors on this machine; pg_dump gets what it likes");
-            let job = DumpJob { processors: None, ..*job };
-            finish(host, server, &job, manner, start_again(host, server, &job)?)
-        }
-        ended => ended,
+    let ended = attempt(host, server, job, manner, waiting);
+    let Err(error) = &ended else { return ended };
+    let once_more = |why: &str, job: DumpJob<'_>| {
+        host.check()?;
+        host.progress.note(why);
+        files::remove_tree(&job.folder.join(layout::DUMP))?;
+        dump(host, server, &job, manner)
+    };
+    if let Some(why) = only_in_parallel(error).filter(|_| job.jobs > 1) {
+        once_more(&format!("{why}; once more with one job"), DumpJob { jobs: 1, ..*job })
+    } else if job.processors.is_some() && docker::cannot_limit_processors(error) {
+        let why = "docker cannot limit the processors on this machine; pg_dump gets what it likes";
+        once_more(why, DumpJob { processors: None, ..*job })
+    } else {
+        ended
     }
 }
 
-fn start_again(host: &Host<'_>, server: &Server<'_>, job: &DumpJob<'_>) -> Result<WaitingJob> {
-    files::remove_tree(&job.folder.join(layout::DUMP))?;
-    start(host, server, job)
-}
-
-/// Each parallel job locks its table anew, and does not wait behind somebody who waits for the first lock's end. A single
-/// one has it all along.
-fn is_locked_out(error: &anyhow::Error) -> bool {
-    error::failure_in(error).is_some_and(|failure| failure.message.contains(postgres::LOCKED_OUT))
+/// What a single job may get that several do not. Each of them locks its table anew: it does not wait behind somebody who
+/// waits for the first lock's end, and thousands of tables are twice as many locks.
+fn only_in_parallel(error: &anyhow::Error) -> Option<&'static str> {
+    let failure = error::failure_in(error)?;
+    if failure.message.contains(postgres::LOCKED_OUT) {
+        return Some("somebody changes a table that is being dumped");
+    }
+    let is_full = |line: &String| line.contains(postgres::LOCK_TABLE_SIZE);
+    let why = "the server has no room for the locks of several jobs (max_locks_per_transaction)";
+    failure.details.iter().any(is_full).then_some(why)
 }
 
 /// Makes the folder and starts the sidecar, which takes docker longer than a small dump; `pg_dump` waits to be told how.

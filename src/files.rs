@@ -35,7 +35,7 @@ pub fn create_private_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
-/// Writes a new file, 0600. Durable only after [`sync_folder_tree`] or [`write_atomic`]'s steps.
+/// Writes a new file, 0600. Durable only after `make_durable` or [`write_atomic`]'s steps.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut options = OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(PRIVATE_FILE).open(path);
@@ -254,11 +254,8 @@ fn add_disk_use(path: &Path, without: &[&Path], seen: &mut HashSet<(u64, u64)>, 
     }
 }
 
-/// Makes everything written below `folder` durable.
-///
-/// One `syncfs(2)` instead of an fsync for each file: a database of 5,000 tables is 5,000 files. Since Linux 5.8 it
-/// reports write errors.
-pub fn sync_folder_tree(folder: &Path) -> Result<()> {
+/// Makes everything written below `folder` durable, however long that takes; durable.rs does it for what may be stopped.
+fn sync_folder_tree(folder: &Path) -> Result<()> {
     let opened = File::open(folder)?;
     rustix::fs::syncfs(&opened)
         .with_context(|| format!("cannot make {} durable (is the disk full or failing?)", folder.display()))

@@ -21,6 +21,7 @@ pub mod diff;
 pub mod digest;
 pub mod doctor;
 pub mod dump;
+pub mod durable;
 pub mod export;
 pub mod fingerprint;
 pub mod history;

@@ -14,6 +14,7 @@ use crate::digest::{Depth, Digester, FileDigest, Treatment};
 use crate::docker::WaitingJob;
 use crate::dokku::Service;
 use crate::dump::{self, DumpJob, Extent, Manner};
+use crate::durable::make_durable;
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
@@ -137,7 +138,7 @@ pub fn make(
         bookkeeping::read_dump(&dumped.toc, &pending.folder).read.iter().map(Account::record).collect();
     manifest.dump.files = digests.len();
     manifest.dump.size_bytes = digests.iter().map(|digest| digest.size).sum();
-    let backup = pending.publish(service, manifest, &digests, pushed)?;
+    let backup = pending.publish(host, service, manifest, &digests, pushed)?;
     Ok(Made { backup, shared_bytes })
 }
 
@@ -243,6 +244,7 @@ impl Pending {
     /// Writes the manifest, then the checksums of everything including it, makes all durable, and renames.
     fn publish(
         mut self,
+        host: &Host<'_>,
         service: &Service,
         manifest: Manifest,
         digests: &[FileDigest],
@@ -256,7 +258,7 @@ impl Pending {
         if let Some(pushed) = &pushed {
             pushed.write(&self.folder)?;
         }
-        files::sync_folder_tree(&self.folder)?;
+        make_durable(host, &self.folder)?;
         let folder = service.layout.backup(&manifest.id);
         files::rename_durably(&self.folder, &folder)?;
         self.published = true;

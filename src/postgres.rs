@@ -300,6 +300,8 @@ pub fn parse_answer<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> anyhow::Re
 
 /// What `pg_dump` says when a job of it cannot have a lock that another job has.
 pub const LOCKED_OUT: &str = "could not obtain lock on relation";
+/// The setting that the server names, in whatever language, when its table of locks is full.
+pub const LOCK_TABLE_SIZE: &str = "max_locks_per_transaction";
 /// What the server says when sessions wait for each other in a circle.
 pub const DEADLOCK: &str = "deadlock detected";
 

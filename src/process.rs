@@ -181,7 +181,7 @@ impl Tool {
         let pipe = child.stdout.take();
         let stderr = child.stderr.take();
         let stderr = Some(std::thread::spawn(move || read_tail(stderr, listener)));
-        Ok(Running { child, stdin, pipe, stdout: None, stderr })
+        Ok(Running { child, stdin, pipe, stdout: None, stderr, is_left: false })
     }
 
     /// Runs to the end. Stops the child and fails when interrupted.
@@ -221,6 +221,8 @@ pub struct Running {
     pipe: Option<ChildStdout>,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<String>>,
+    /// Killed, but not waited for.
+    is_left: bool,
 }
 
 impl Running {
@@ -252,6 +254,13 @@ impl Running {
         if is_open(&self) {
             (self.stdout, self.stderr) = (None, None);
         }
+        Ok(self.output(status))
+    }
+
+    /// The same for a child that the kernel may keep beyond its SIGKILL, because it waits for a disk: after an error of
+    /// `tick` it is left to its end.
+    pub fn wait_or_leave(mut self, tick: impl FnMut() -> Result<()>) -> Result<Output> {
+        let status = self.wait_for_end(tick).inspect_err(|_| self.is_left = true)?;
         Ok(self.output(status))
     }
 
@@ -310,7 +319,9 @@ impl Drop for Running {
             let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
             let _ = self.child.kill();
-            let _ = self.child.wait();
+            if !self.is_left {
+                let _ = self.child.wait();
+            }
         }
     }
 }
@@ -444,6 +455,20 @@ mod tests {
         let is_gone = || state().rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
         let started = Instant::now();
         while !is_gone() {
+            assert!(started.elapsed() < Duration::from_secs(10), "{}", state());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_child_that_is_left_is_killed_and_not_waited_for() {
+        let running = Tool::new("sleep").arg("60").start().unwrap();
+        let pid = running.child.id();
+        assert!(running.wait_or_leave(|| anyhow::bail!("enough")).is_err());
+        // Killed, and nobody has taken its exit status.
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let started = Instant::now();
+        while !state().contains(") Z ") {
             assert!(started.elapsed() < Duration::from_secs(10), "{}", state());
             std::thread::sleep(Duration::from_millis(2));
         }

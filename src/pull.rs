@@ -14,6 +14,7 @@ use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
 use crate::digest::sha256_hex;
 use crate::dokku::Service;
+use crate::durable::make_durable;
 use crate::encryption::Identities;
 use crate::error::Failure;
 use crate::files;
@@ -74,7 +75,7 @@ fn bring_home(
     let fetched = fetch(host, &host.settings(service)?, remote, index, identities, &scratch.folder)?;
     let pushed = Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None };
     pushed.write(&fetched.folder)?;
-    files::sync_folder_tree(&fetched.folder)?;
+    make_durable(host, &fetched.folder)?;
     let lock = host.lock(service, "pgbackup:pull", PATIENCE)?;
     leftovers::clear(host, service, &lock)?;
     refuse_present(service, offsite)?;

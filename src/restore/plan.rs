@@ -94,6 +94,7 @@ pub(super) fn look<'a>(
     backup: Backup,
     options: &RestoreOptions,
 ) -> Result<Look<'a>> {
+    let _reading = backup.held_for_reading()?;
     let server = Server::of(host, target)?;
     let (found, books) = std::thread::scope(|scope| {
         let found = scope.spawn(|| Target::look(&server, &target.database));

@@ -23,6 +23,7 @@ mod races;
 mod scene;
 mod server_disk;
 mod side_by_side;
+mod slow_disk;
 mod small_disk;
 mod struck;
 mod tally;

@@ -1,6 +1,4 @@
 //! kill -9 of everything that takes part in a command, at random moments of each command, under a write load.
-//!
-//! `PGBACKUP_TORTURE_ONLY=restore,undo` tries these commands only.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use super::engine;
 use super::orders::{Command, Order};
 use super::own_daemon;
 use super::scene::Scene;
-use super::tally::{Tally, tries};
+use super::tally::{Tally, is_campaign, is_wanted, tries};
 use crate::bench::{Run, docker, dokku_command};
 use crate::operations::destroyed::PLACE;
 use crate::started::{Started, children, command_line, until};
@@ -257,9 +255,8 @@ fn outcome(command: Command, victim: Victim, tried: &Try) -> String {
 
 /// In the tests a few of those that the victim can be struck in, in the campaign all.
 fn commands(victim: Victim, sample: usize, dice: &mut Dice) -> Vec<Command> {
-    let only = std::env::var("PGBACKUP_TORTURE_ONLY").unwrap_or_default();
-    let is_wanted = |command: &Command| only.is_empty() || only.split(',').any(|name| name == command.name());
-    let all = Command::ALL.into_iter().filter(|command| victim.can_be_struck_in(*command)).filter(is_wanted);
+    let wanted = Command::ALL.into_iter().filter(|command| is_wanted(command.name()));
+    let all = wanted.filter(|command| victim.can_be_struck_in(*command));
     let count = if tries(1) == 1 { sample } else { usize::MAX };
     dice.some(all.collect(), count)
 }
@@ -331,7 +328,7 @@ fn a_power_cut_costs_nothing_that_was_good() {
 /// With a daemon of its own, which takes a minute to be furnished: in the campaign only.
 #[test]
 fn kill_9_of_the_daemon_costs_nothing_that_was_good() {
-    if tries(0) == 0 {
+    if !is_campaign() {
         return;
     }
     if own_daemon::is_ours() {

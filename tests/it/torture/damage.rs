@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::{Mode, mkfifoat};
 
 use super::dice::Dice;
-use super::tally::{Tally, tries};
+use super::tally::{Tally, is_campaign, tries};
 use crate::bench::{dokku, flip_byte};
 use specimen::Specimen;
 
@@ -104,7 +104,7 @@ fn damaged_files(specimen: &Specimen, dice: &mut Dice) {
 fn flipped_bits(specimen: &Specimen, dice: &mut Dice) {
     let mut tally = Tally::new("Damage", "one bit of a stored file is flipped");
     let files = specimen.sealed_files();
-    let places = if tries(0) == 0 { 6 } else { 5 * tries(0) };
+    let places = if is_campaign() { 5 * tries(0) } else { 6 };
     for number in 0..usize::try_from(places).unwrap() {
         // As many in each file: most of a backup's bytes are in few of them.
         let name = &files[number % files.len()];

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::tally::{Tally, tries};
+use super::tally::{Tally, is_campaign, tries};
 use super::{LONGEST_RUN, assert_sound, containers, fill_waiting, has_container, hold_dumps, in_the_middle};
 use crate::bench::{Run, Service, docker, dokku, dokku_command};
 use crate::session::Session;
@@ -271,16 +271,21 @@ fn assert_told(command: &str, event: &str, run: &Run) {
     }
 }
 
+/// As many of all commands as make so many tries of each event.
+fn rounds() -> u32 {
+    tries(1).div_ceil(u32::try_from(COMMANDS.len()).unwrap())
+}
+
 #[test]
 fn whatever_is_done_to_the_service_meanwhile_the_run_says_what_happened_and_leaves_nothing() {
-    let campaign = tries(0) > 0;
+    let campaign = is_campaign();
     let ground = Ground::new("meanwhile");
     for (at, event) in EVENTS.iter().enumerate().step_by(if campaign { 1 } else { 2 }) {
         let mut tally =
             Tally::new("Others at work", &format!("{}, in the middle of each command", event.name));
         let some = [COMMANDS[at % COMMANDS.len()]];
         let commands = if campaign { &COMMANDS[..] } else { &some[..] };
-        for _ in 0..tries(1).div_ceil(10) {
+        for _ in 0..rounds() {
             for command in commands {
                 ground.try_out(command, event, &mut tally);
             }
@@ -288,7 +293,7 @@ fn whatever_is_done_to_the_service_meanwhile_the_run_says_what_happened_and_leav
     }
     if campaign {
         drop(ground);
-        COMMANDS.into_iter().for_each(destroyed_meanwhile);
+        (0..rounds()).for_each(|_| COMMANDS.into_iter().for_each(destroyed_meanwhile));
     }
 }
 

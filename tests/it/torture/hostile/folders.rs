@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use super::super::tally::tries;
+use super::super::tally::is_campaign;
 use super::{Tallies, assert_plain, command, run};
 use crate::bench::Service;
 
@@ -166,7 +166,7 @@ fn nothing_in_a_backup_is_followed_or_waited_for() {
     let data = service.files(&id).into_iter().find(|name| name.ends_with(".dat.zst")).unwrap();
     let pristine = Pristine::of(&service, &id);
     // In the tests every place once, every kind and every command several times; in the campaign all of them together.
-    let (all, mut tallies) = (tries(1) > 1, Tallies::default());
+    let (all, mut tallies) = (is_campaign(), Tallies::default());
     for (at, place) in PLACES.iter().enumerate() {
         for (number, kind) in
             KINDS.iter().enumerate().filter(|(number, _)| all || number % KINDS.len() == at % KINDS.len())
@@ -204,7 +204,7 @@ fn nothing_around_the_backups_is_followed_or_waited_for() {
     let service = Service::new("around");
     service.fill();
     let (outside, id) = (Outside::new(&service), service.create());
-    let (all, mut tallies) = (tries(1) > 1, Tallies::default());
+    let (all, mut tallies) = (is_campaign(), Tallies::default());
     for (at, place) in AROUND.iter().enumerate() {
         for (number, kind) in
             KINDS.iter().enumerate().filter(|(number, _)| all || number % KINDS.len() == at % KINDS.len())
