@@ -49,15 +49,18 @@ pub fn are_exposures(problems: &[Problem]) -> bool {
 
 /// Why a backup with these problems is not used; `done` is what is not done with it: "restored".
 pub fn refusal(backup: &Backup, problems: &[Problem], done: &str) -> Failure {
-    let details = problems.iter().take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
+    let first = problems.first().map(ToString::to_string).unwrap_or_default();
+    let details = problems.iter().skip(1).take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
     let (id, service) = (&backup.id, &backup.manifest.service);
     if are_exposures(problems) {
         let folder = shell_word(&backup.folder.to_string_lossy());
-        return Failure::refused(format!("backup {id} is not {done}: it does not belong to dokku alone"))
-            .details(details)
-            .hint(format!("as root: chown -R dokku:dokku {folder} && chmod -R go= {folder}"));
+        return Failure::refused(format!(
+            "backup {id} is not {done}, it does not belong to dokku alone: {first}"
+        ))
+        .details(details)
+        .hint(format!("as root: chown -R dokku:dokku {folder} && chmod -R go= {folder}"));
     }
-    Failure::refused(format!("backup {id} is damaged and is not {done}"))
+    Failure::refused(format!("backup {id} is damaged and is not {done}: {first}"))
         .details(details)
         .hint(format!("choose another one: dokku pgbackup:list {service}"))
 }

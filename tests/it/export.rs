@@ -104,7 +104,7 @@ fn a_damaged_file_ends_it_and_the_tar_has_no_end() {
     unpack(&cut.bytes, folder.path()).fails_with("nexpected EOF");
     for form in ["sql", "custom"] {
         let none = export(&service, &["--as", form]);
-        none.run.fails(6, &format!("backup {id} is damaged: {rows}: its content changed"));
+        none.run.fails(6, &format!("{id} is damaged and is not exported: {rows}: its content changed"));
         assert_eq!(none.bytes, b"", "{form}");
     }
 
