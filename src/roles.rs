@@ -191,6 +191,34 @@ GRANT SET ON PARAMETER work_mem TO boss;
     }
 
     #[test]
+    fn what_is_granted_to_a_new_role_or_of_one_is_granted() {
+        let granted = |statement: &str| {
+            let script = format!("CREATE ROLE cow;{statement};");
+            plan(&script, &["boss".to_owned()]).statements.len() == 2
+        };
+        for wanted in [
+            "GRANT cow TO boss",
+            "GRANT boss TO cow",
+            "GRANT SET ON PARAMETER a TO cow",
+            "alter role cow login",
+        ] {
+            assert!(granted(wanted), "{wanted}");
+        }
+        for other in
+            ["GRANT boss TO farmer", "GRANT boss", "GRANT SET ON PARAMETER a TO boss", "DROP ROLE cow"]
+        {
+            assert!(!granted(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_split_at_its_own_semicolons() {
+        let script = "a -- not; here\n; 'b;''c' ;;E'd\\';' ; e'f\\\\'; \"g;\"\"h\";\n\\psql; here\ni - \\j;";
+        assert_eq!(statements(script), ["a", "'b;''c'", "E'd\\';'", "e'f\\\\'", "\"g;\"\"h\"", "i - \\j"]);
+        assert_eq!(statements("E'a''b;';c"), ["E'a''b;'"]);
+    }
+
+    #[test]
     fn a_name_without_its_closing_quote_is_survived() {
         let plan = plan("COMMENT ON ROLE cow IS 'a \"b' ä; CREATE ROLE cow;", &[]);
         assert_eq!(plan.missing, ["cow"]);
