@@ -425,7 +425,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let read = || Pinned::read(folder.path());
         assert_eq!(read(), None);
-        let pin = Pinned { at: DateTime::UNIX_EPOCH, by: "cow".into(), note: None };
+        let note = Some("as long as somebody likes ".repeat(1_000));
+        let pin = Pinned { at: DateTime::UNIX_EPOCH, by: "cow".into(), note };
         pin.write(folder.path()).unwrap();
         assert_eq!(read(), Some(pin));
         files::write_atomic(&folder.path().join(layout::PINNED), b"?").unwrap();

@@ -213,9 +213,11 @@ GRANT SET ON PARAMETER work_mem TO boss;
 
     #[test]
     fn a_script_is_split_at_its_own_semicolons() {
-        let script = "a -- not; here\n; 'b;''c' ;;E'd\\';' ; e'f\\\\'; \"g;\"\"h\";\n\\psql; here\ni - \\j;";
-        assert_eq!(statements(script), ["a", "'b;''c'", "E'd\\';'", "e'f\\\\'", "\"g;\"\"h\"", "i - \\j"]);
+        let script =
+            "a -- not; here\n; 'b;''c' ;;E'def\\';' ; e'f\\\\'; \"g;\"\"h\";\n\\psql; here\ni - \\j;";
+        assert_eq!(statements(script), ["a", "'b;''c'", "E'def\\';'", "e'f\\\\'", "\"g;\"\"h\"", "i - \\j"]);
         assert_eq!(statements("E'a''b;';c"), ["E'a''b;'"]);
+        assert_eq!(statements("E'ab''';c;"), ["E'ab'''", "c"]);
     }
 
     #[test]

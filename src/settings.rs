@@ -598,6 +598,12 @@ mod tests {
     }
 
     #[test]
+    fn a_long_comment_is_read() {
+        let commented = format!("# {}\njobs = 2\n", "why ".repeat(10_000));
+        assert_eq!(load(&commented).unwrap().jobs, 2);
+    }
+
+    #[test]
     fn off_is_nothing() {
         let off = load("final-backup = \"off\"\nmin-free = \"off\"\nmax-size = \"off\"").unwrap();
         assert!(!off.gentle && !off.push_on_create);
