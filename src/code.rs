@@ -127,6 +127,32 @@ mod tests {
     }
 
     #[test]
+    fn code_is_described_by_its_commit_or_its_image() {
+        let mut code = Code::of_deploy_source("git-push", COMMIT);
+        assert_eq!(code.described().as_deref(), Some("82eeec6"));
+        code.subject = Some("Add the milk table".into());
+        assert_eq!(code.described().as_deref(), Some("82eeec6 (Add the milk table)"));
+        assert_eq!(code.image(), None);
+        let image = Code::of_deploy_source(FROM_IMAGE, "cows:1.2");
+        assert_eq!(image.described().as_deref(), Some("image cows:1.2"));
+        assert_eq!(Code::default().described(), None);
+    }
+
+    #[test]
+    fn only_what_is_not_known_is_taken_from_elsewhere() {
+        let known = Code { commit: Some(COMMIT.into()), branch: Some("main".into()), ..Code::default() };
+        let other = Code { branch: Some("old".into()), subject: Some("Milk".into()), ..Code::default() };
+        let both = Code { subject: Some("Milk".into()), ..known.clone() };
+        assert_eq!(known.or(&other), both);
+    }
+
+    #[test]
+    fn a_commit_is_40_hex_digits() {
+        assert!(is_commit(COMMIT));
+        assert!(!is_commit(&COMMIT[1..]) && !is_commit(&COMMIT.replace('e', "g")));
+    }
+
+    #[test]
     fn credentials_are_not_kept() {
         for (given, kept) in [
             ("https://user:token@example.com/a.git", "https://example.com/a.git"),

@@ -227,6 +227,38 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_of_all_tables_are_summed() {
+        let tables = vec![entry("TABLE DATA", "cows", "", "7.dat"), entry("TABLE DATA", "milk", "", "8.dat")];
+        let print = Fingerprint::assemble(&toc(tables), &[rows("dump/7.dat", 3), rows("dump/8.dat.gz", 4)]);
+        assert_eq!(print.unwrap().rows(), 7);
+    }
+
+    #[test]
+    fn large_objects_are_summed_in_any_order() {
+        let object = |oid, bytes, hash| FileDigest {
+            name: format!("dump/blob_{oid}.dat"),
+            size: 1,
+            sha256: String::new(),
+            content: Content::LargeObject { oid, bytes, hash },
+        };
+        let sum =
+            |objects: &[FileDigest]| Fingerprint::assemble(&toc(vec![]), objects).unwrap().large_objects;
+        let (one, other) = (object(16_400, 10, 1), object(16_401, 5, 2));
+        let both = sum(&[one.clone(), other.clone()]);
+        assert_eq!((both.count, both.bytes), (2, 15));
+        assert_eq!(both, sum(&[other, one.clone()]));
+        assert_ne!(both.hash, sum(&[one, object(16_401, 5, 3)]).hash);
+    }
+
+    #[test]
+    fn a_damaged_file_has_no_fingerprint() {
+        let content = Content::Damaged("cut off".into());
+        let damaged = FileDigest { content, ..rows("dump/7.dat", 3) };
+        let error = Fingerprint::assemble(&toc(vec![]), &[damaged]).unwrap_err().to_string();
+        assert_eq!(error, "dump/7.dat is damaged: cut off");
+    }
+
+    #[test]
     fn files_and_table_of_contents_must_fit() {
         let with_table = toc(vec![entry("TABLE DATA", "cows", "", "7.dat")]);
         let missing = Fingerprint::assemble(&with_table, &[]).unwrap_err();

@@ -150,6 +150,65 @@ pub fn version_obstacle(from: PgVersion, into: PgVersion) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn facts(database: &Value) -> ServerFacts {
+        let server = serde_json::json!({
+            "version_num": 170_006, "version": "17.6", "size": 0, "lc_monetary": "C", "shared_preload_libraries": "",
+            "max_connections": 100, "database": database, "databases": [], "prepared_transactions": 0, "roles": [],
+            "available_extensions": ["citext", "hstore"],
+        });
+        serde_json::from_value(server).unwrap()
+    }
+
+    #[test]
+    fn a_new_database_is_like_the_old_one() {
+        let libc = serde_json::json!({
+            "owner_name": "boss", "encoding_name": "UTF8", "datcollate": "C", "datctype": "de_DE.utf8",
+            "tablespace_name": "", "datconnlimit": -1, "datlocprovider": "c", "datlocale": null,
+        });
+        assert_eq!(
+            create_database("new", &facts(&libc)),
+            "create database \"new\" template template0 owner \"boss\" encoding 'UTF8' lc_collate 'C' \
+             lc_ctype 'de_DE.utf8' connection limit -1 locale_provider libc;\n"
+        );
+        for (locale, words) in [
+            (serde_json::json!({}), "template0"),
+            (serde_json::json!({"datlocprovider": "b", "datlocale": "C"}), "builtin builtin_locale 'C'"),
+            (
+                serde_json::json!({"datlocprovider": "i", "daticulocale": "de", "daticurules": "& a < b"}),
+                "icu icu_locale 'de' icu_rules '& a < b'",
+            ),
+        ] {
+            let statement = create_database("new", &facts(&locale));
+            assert!(statement.ends_with(&format!(" {words};\n")), "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_new_database_is_dressed_like_the_old_one() {
+        let mut facts = facts(&serde_json::json!({"owner_name": "boss", "comment": "it's cows"}));
+        assert_eq!(dress_database("new", &facts), "comment on database \"new\" is 'it''s cows';\n");
+        facts.database = serde_json::json!({"owner_name": "boss", "comment": null});
+        facts.settings = Some(vec![RoleSettings { role: None, settings: vec!["jit=off".into()] }]);
+        facts.privileges = Some(vec![]);
+        assert_eq!(
+            dress_database("new", &facts),
+            "alter database \"new\" set \"jit\" to 'off';\nrevoke all on database \"new\" from public, \"boss\";\n"
+        );
+    }
+
+    #[test]
+    fn what_a_server_cannot_take_is_told() {
+        let needed = ["citext 1.6", "postgis 3.4"].map(str::to_owned);
+        assert_eq!(missing_extensions(&needed, &facts(&Value::Null)), ["postgis"]);
+        let (older, newer) = (PgVersion(160_001), PgVersion(170_000));
+        assert_eq!(version_obstacle(older, newer), None);
+        assert!(
+            version_obstacle(newer, older)
+                .unwrap()
+                .contains("of Postgres 17, the server is the older Postgres 16")
+        );
+    }
+
     #[test]
     fn lists_of_names_are_quoted_each() {
         assert_eq!(name_list("\"$user\", public"), "'$user', 'public'");

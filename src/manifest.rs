@@ -385,14 +385,90 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_of_another_format_is_not_read_though_it_could_be() {
+        let whole = include_str!("../fuzz/corpus/manifest/herd");
+        assert_eq!(Manifest::parse(whole.as_bytes()).unwrap().format, FORMAT);
+        let error = Manifest::parse(whole.replace("format = 1", "format = 0").as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "it has format 0, and this pgbackup reads format 1");
+    }
+
+    fn verified(good: bool, manifest: &[u8]) -> Verified {
+        Verified {
+            at: DateTime::UNIX_EPOCH,
+            level: Level::Drill,
+            good,
+            duration_seconds: 7,
+            problems: vec![],
+            manifest_sha256: sha256_hex(manifest),
+        }
+    }
+
+    #[test]
+    fn a_verification_counts_for_its_backup_unless_it_is_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || Verified::read(folder.path(), b"this one");
+        assert_eq!(read(), None);
+        for (good, manifest, counts) in
+            [(true, b"this one", true), (true, b"that one", false), (false, b"that one", true)]
+        {
+            let written = verified(good, manifest);
+            written.write(folder.path()).unwrap();
+            assert_eq!(read(), Some(written).filter(|_| counts));
+        }
+        files::write_atomic(&folder.path().join(layout::VERIFIED), b"level = ").unwrap();
+        let unreadable = read().unwrap();
+        assert!(!unreadable.good && unreadable.problems[0].contains("verify the backup again"));
+    }
+
+    #[test]
+    fn a_pin_keeps_until_it_is_taken_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || Pinned::read(folder.path());
+        assert_eq!(read(), None);
+        let note = Some("as long as somebody likes ".repeat(1_000));
+        let pin = Pinned { at: DateTime::UNIX_EPOCH, by: "cow".into(), note };
+        pin.write(folder.path()).unwrap();
+        assert_eq!(read(), Some(pin));
+        files::write_atomic(&folder.path().join(layout::PINNED), b"?").unwrap();
+        assert_eq!(read().unwrap().by, "unknown");
+        Pinned::remove(folder.path()).unwrap();
+        assert_eq!(read(), None);
+    }
+
+    #[test]
+    fn a_push_is_known_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || Pushed::read(folder.path());
+        let pushed = Pushed { at: DateTime::UNIX_EPOCH, remote: "/mnt".into(), good: true, problem: None };
+        pushed.write(folder.path()).unwrap();
+        assert_eq!(read(), Some(pushed));
+        Pushed::forget(folder.path()).unwrap();
+        assert_eq!(read(), None);
+        Pushed::forget(&folder.path().join("gone")).unwrap();
+    }
+
+    #[test]
+    fn words_are_those_of_the_format() {
+        use Pool::{Deploy, Final, Imported, Manual, Scheduled};
+        for pool in [Manual, Scheduled, Deploy, Final, Imported] {
+            assert_eq!(serde_json::to_value(pool).unwrap(), pool.as_str());
+        }
+        for level in [Level::Quick, Level::Archive, Level::Drill] {
+            assert_eq!(serde_json::to_value(level).unwrap(), level.as_str());
+        }
+    }
+
+    #[test]
     fn checksums_read_back_and_stay_inside() {
         let sums = vec![Checksum { sha256: "0".repeat(64), name: "dump/7.dat.zst".into() }];
         assert_eq!(parse_checksums(&format_checksums(&sums)).unwrap(), sums);
         let zeros = "0".repeat(64);
-        for name in ["../x", "/etc/passwd", "a//b", "", "a/../b", "a\u{1b}"] {
+        for name in ["../x", "/etc/passwd", "a//b", "", "a/./b", "a/../b", "a\u{1b}"] {
             assert!(parse_checksums(&format!("{zeros}  {name}\n")).is_err(), "{name:?}");
         }
         assert!(parse_checksums(&format!("{zeros}  a")).is_err());
+        let second = parse_checksums(&format!("{zeros}  a\n{zeros} b\n")).unwrap_err().to_string();
+        assert_eq!(second, "line 2 of its SHA256SUMS cannot be read");
         assert!(parse_checksums(&format!("{}  a\n", "g".repeat(64))).is_err());
     }
 

@@ -394,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn null_goes_before_numbers_and_numbers_before_texts() {
+        let sorted = [None, Some("0"), Some("09"), Some("10"), Some("-1"), Some("a")];
+        for (at, left) in sorted.iter().enumerate() {
+            for (other, right) in sorted.iter().enumerate() {
+                assert_eq!(natural(*left, *right), at.cmp(&other), "{left:?} {right:?}");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_table_has_no_head() {
         for tool in TOOLS {
             let empty = history(tool, &[], &[]);

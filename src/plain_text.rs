@@ -103,6 +103,11 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_says_that_there_is_more() {
+        assert_eq!(["käse", "käsekuchen"].map(|text| beginning(text, 4)), ["käse", "käse…"]);
+    }
+
+    #[test]
     fn a_shell_takes_each_word_as_it_is() {
         assert_eq!(shell_word("/home/dokku/cows_1-a.b:c=d,e@f%g+h~"), "/home/dokku/cows_1-a.b:c=d,e@f%g+h~");
         for text in

@@ -282,9 +282,21 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_has_a_length() {
+        let schedule = |length: usize| format!("{:length$}", "@daily").parse::<Schedule>();
+        assert!(schedule(500).is_ok());
+        assert!(schedule(501).unwrap_err().contains("at most 500 characters"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, words) in [
             ("99 3 * * *", "\"99\" is no minute"),
+            ("*/60 * * * *", "\"*/60\" has no step of minutes"),
+            ("0-59/0 * * * *", "has no step of minutes"),
+            ("0 0 0 * *", "\"0\" is no day"),
+            ("0 0 * * 1-9", "\"9\" is no day of the week"),
+            ("0 0 * * sun/2", "a step is wanted of * or of a range"),
             ("30 3 * * 7", "Sunday is 0"),
             ("30 3 * * fri-sun", "goes backwards"),
             ("30 3 31 2 *", "never comes"),

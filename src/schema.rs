@@ -256,6 +256,86 @@ mod tests {
         }
     }
 
+    fn entry(kind: &str, schema: &str, definition: &str) -> Entry {
+        Entry {
+            kind: kind.into(),
+            schema: schema.into(),
+            name: "cows".into(),
+            definition: definition.into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn an_object_is_said_as_a_person_would() {
+        assert_eq!(SchemaObject::of(&entry("TABLE", "public", "")).describe(), "table public.cows");
+        assert_eq!(SchemaObject::of(&entry("SCHEMA", "", "")).describe(), "schema cows");
+    }
+
+    #[test]
+    fn the_order_of_grants_means_nothing_and_that_of_other_statements_does() {
+        let of = |kind: &str, definition: &str| SchemaObject::of(&entry(kind, "public", definition));
+        let (one, other) = ("GRANT a; GRANT b;", "GRANT b; GRANT a;");
+        for kind in ["ACL", "DEFAULT ACL", "DATABASE PROPERTIES"] {
+            assert_eq!(of(kind, one), of(kind, other));
+        }
+        assert_ne!(of("RULE", one), of("RULE", other));
+    }
+
+    #[test]
+    fn owner_access_method_and_copied_columns_are_part_of_an_object() {
+        let plain = entry("TABLE", "public", "CREATE TABLE");
+        let owned = Entry { owner: "boss".into(), ..plain.clone() };
+        let kept = Entry { table_access_method: "heap".into(), ..plain.clone() };
+        let copied = |columns: &str| Entry {
+            copy_statement: format!("COPY public.cows ({columns}) FROM stdin;\n"),
+            ..plain.clone()
+        };
+        for changed in [owned, kept, copied("id")] {
+            assert_ne!(SchemaObject::of(&changed), SchemaObject::of(&plain));
+        }
+        assert_eq!(SchemaObject::of(&copied("id, name")), SchemaObject::of(&copied("name, id")));
+        assert_ne!(SchemaObject::of(&copied("id, name")), SchemaObject::of(&copied("id, breed")));
+    }
+
+    #[test]
+    fn data_are_no_objects() {
+        let entries =
+            ["TABLE", "BLOBS", "SEQUENCE SET", "ACL"].map(|kind| entry(kind, "public", "")).to_vec();
+        let text = String::new;
+        let toc = Toc { database: text(), server_version: text(), dump_version: text(), entries };
+        let kinds: Vec<String> = objects(&toc).into_iter().map(|object| object.kind).collect();
+        assert_eq!(kinds, ["ACL", "TABLE"]);
+    }
+
+    #[test]
+    fn a_cast_ends_with_its_type() {
+        assert_eq!(comparable("a::text withdrawn"), "awithdrawn");
+        assert_eq!(comparable("a::numeric(x)"), "ax");
+        assert_eq!(comparable("a::timestamp with time zone AT b"), "aATb");
+        assert_eq!(comparable("a::b_c$1 = d"), "a=d");
+    }
+
+    #[test]
+    fn what_is_quoted_has_its_length() {
+        for (text, length) in [
+            ("'a''b' c", 6),
+            ("\"a\"\"b\" c", 6),
+            ("'a", 2),
+            ("$$ a $$ b", 7),
+            ("$tag_1$ $$ $tag_1$ b", 18),
+            ("$$ a", 4),
+            ("$1 + $2", 0),
+            ("$a b$ c", 0),
+            ("$", 0),
+            ("a", 0),
+        ] {
+            assert_eq!(quoted_length(text, ""), length, "{text}");
+        }
+        assert_eq!(quoted_length(r"'a\'b' c", "E"), 6);
+        assert_eq!(quoted_length(r"'a\'b' c", "_E"), 4);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_survived(text in ".*") {

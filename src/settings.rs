@@ -571,6 +571,105 @@ mod tests {
     }
 
     #[test]
+    fn each_text_becomes_what_it_means() {
+        let all = load(
+            "jobs = 7\ngentle = \"on\"\non-deploy = \"warn\"\nschedule = \"30 3 * * *\"\n\
+             verify-schedule = \"0 5 * * mon\"\nmax-size = \"20 GB\"\nmin-free = \"90 %\"\nlock-timeout = 9\n\
+             final-backup = \"required\"\npush-on-create = \"on\"\nnotify-command = \"/bin/tell\"\n\
+             notify-url = \"https://example.com/a\"\nnotify-failure-url = \"http://example.com/b\"\n\
+             notify-success = \"on\"\nremote-keep-monthly = 2\nremote-deploy-keep-last = 1\n",
+        )
+        .unwrap();
+        assert!(all.gentle && all.push_on_create);
+        assert_eq!((all.on_deploy, all.final_backup), (OnDeploy::Warn, FinalBackup::Required));
+        assert_eq!(all.schedule.unwrap().to_string(), "30 3 * * *");
+        assert_eq!(all.verify_schedule.unwrap().to_string(), "0 5 * * mon");
+        assert_eq!((all.max_size, all.min_free.of(1_000)), (Some(20_000_000_000), 900));
+        assert_eq!(all.lock_timeout, Duration::from_secs(9));
+        assert_eq!((all.remote_policies.scheduled.monthly, all.remote_policies.deploy.last), (2, 1));
+        assert_eq!((all.policies.scheduled.monthly, all.policies.deploy.last), (6, 5));
+        let told = Notify {
+            command: Some("/bin/tell".into()),
+            url: Some("https://example.com/a".into()),
+            failure_url: Some("http://example.com/b".into()),
+            of_success: true,
+        };
+        assert_eq!(all.notify, told);
+    }
+
+    #[test]
+    fn a_long_comment_is_read() {
+        let commented = format!("# {}\njobs = 2\n", "why ".repeat(10_000));
+        assert_eq!(load(&commented).unwrap().jobs, 2);
+    }
+
+    #[test]
+    fn off_is_nothing() {
+        let off = load("final-backup = \"off\"\nmin-free = \"off\"\nmax-size = \"off\"").unwrap();
+        assert!(!off.gentle && !off.push_on_create);
+        assert_eq!((off.final_backup, off.max_size, off.min_free), (FinalBackup::Off, None, Room::Bytes(0)));
+        assert_eq!((off.textfile(), off.notify), (None, Notify::default()));
+        assert!(off.schedule.is_none() && off.verify_schedule.is_none() && off.recipients.is_none());
+        assert_eq!(load("").unwrap().final_backup, FinalBackup::On);
+    }
+
+    #[test]
+    fn those_for_all_services_stand_behind_those_of_one() {
+        let texts = |text: &str| parse(Path::new("settings.toml"), text).unwrap();
+        let own = texts("jobs = 2");
+        let global = texts("jobs = 3\nkeep-last = 9\nprometheus-textfile = \"/metrics/a.prom\"");
+        let both = Settings::of(&own, &global, 8);
+        assert_eq!((both.jobs, both.policies.scheduled.last), (2, 9));
+        assert_eq!(both.textfile(), Some("/metrics/a.prom".into()));
+        let source = |key: &str| both.explained.iter().find(|one| one.key == key).unwrap().source.as_str();
+        assert_eq!(["jobs", "keep-last", "keep-daily"].map(source), ["service", "global", "default"]);
+    }
+
+    #[test]
+    fn a_file_is_asked_for_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let service = layout.service(&"db".parse().unwrap());
+        let jobs = Key::find("jobs").unwrap();
+        set(&service.settings(), jobs, Some("2")).unwrap();
+        set(&layout.global_settings(), jobs, Some("3")).unwrap();
+        assert_eq!(own_value(&service.settings(), jobs).unwrap().as_deref(), Some("2"));
+        assert_eq!(own_value(&service.settings(), Key::find("gentle").unwrap()).unwrap(), None);
+        assert_eq!(Settings::load(&layout, &service, 8).unwrap().jobs, 2);
+        assert_eq!(Settings::load_global(&layout, 8).unwrap().jobs, 3);
+        set(&service.settings(), jobs, None).unwrap();
+        assert_eq!(Settings::load_own(&service, 1).unwrap().jobs, 1);
+    }
+
+    #[test]
+    fn values_have_their_limits() {
+        let (long, longest) =
+            (format!("/{}", "x".repeat(MAX_TEXT)), format!("/{}", "x".repeat(MAX_TEXT - 1)));
+        for (name, right, wrong) in [
+            ("jobs", vec!["1", "64"], vec!["0", "65", "off", "1.5"]),
+            ("gentle", vec!["on", "off"], vec!["yes", ""]),
+            ("min-free", vec!["off", "0%", "90%", "5 GB"], vec!["91%", "-1%", "%", "much"]),
+            ("notify-command", vec!["off", "/bin/a", &longest], vec!["a", "/a\u{1b}", &long]),
+            ("notify-url", vec!["http://a", "https://a"], vec!["ftp://a", "https://a b", "https://a\n"]),
+            ("prometheus-textfile", vec!["off", "/a.prom"], vec!["a.prom", "/a.txt", "/a\u{1b}.prom"]),
+            ("age-recipient", vec!["off"], vec!["age1"]),
+        ] {
+            let key = Key::find(name).unwrap();
+            right.iter().for_each(|text| assert_eq!(key.complaint(text), None, "{name} {text}"));
+            wrong.iter().for_each(|text| assert!(key.complaint(text).is_some(), "{name} {text}"));
+        }
+    }
+
+    #[test]
+    fn addresses_are_secret_and_the_textfile_is_for_all_services() {
+        let names = |of: fn(&Key) -> bool| -> Vec<&str> {
+            KEYS.iter().filter(|key| of(key)).map(|key| key.name).collect()
+        };
+        assert_eq!(names(Key::is_secret), ["notify-url", "notify-failure-url"]);
+        assert_eq!(names(Key::is_global), ["prometheus-textfile"]);
+    }
+
+    #[test]
     fn every_default_is_a_value_of_its_key() {
         for key in KEYS.iter().filter(|key| key.name != "jobs") {
             assert_eq!(key.complaint(key.default), None, "{}", key.name);

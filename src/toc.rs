@@ -244,6 +244,80 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_told_with_its_place() {
+        let told = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
+        let begins = "the dump's table of contents cannot be read at byte";
+        assert_eq!(told(b"PGDUMP"), format!("{begins} 0: it does not begin with PGDMP"));
+        assert_eq!(told(b"PGDMP\x01"), format!("{begins} 6: it ends too early"));
+        let longer = [sample(), vec![0]].concat();
+        assert!(told(&longer).ends_with(": there is something behind its end"));
+        assert_eq!(parse_beginning(&longer).unwrap(), parse(&sample()).unwrap());
+    }
+
+    #[test]
+    fn formats_and_sizes_that_nobody_writes_are_refused() {
+        let with = |at: usize, byte: u8| {
+            let mut changed = sample();
+            changed[at] = byte;
+            parse(&changed).unwrap_err().what
+        };
+        for (minor, format) in [(11, "1.11"), (17, "1.17")] {
+            assert!(with(6, minor).contains(&format!("its format {format} is not one")));
+        }
+        for size in [0, 9] {
+            assert_eq!(with(8, size), "its integers have an impossible size");
+        }
+    }
+
+    #[test]
+    fn numbers_have_a_sign_and_a_size() {
+        let read = |bytes: &[u8], int_size| {
+            let mut reader = Reader::new(bytes);
+            reader.int_size = int_size;
+            reader.int().map_err(|error| error.what)
+        };
+        assert_eq!(read(&[0, 1, 2], 2), Ok(0x201));
+        assert_eq!(read(&[1, 1, 2], 2), Ok(-0x201));
+        assert_eq!(read(&[0, 255, 255, 255, 255, 255, 255, 255, 127], 8), Ok(i64::MAX));
+        assert_eq!(read(&[0, 0, 0, 0, 0, 0, 0, 0, 255], 8), Err("a number is too large".to_owned()));
+    }
+
+    /// Up to 1.13 entries have no access method, up to 1.15 no relation kind; up to 1.14 the level of compression is a
+    /// number.
+    #[test]
+    fn older_formats_have_fewer_fields() {
+        for minor in 12..=16 {
+            let compression = if minor >= 15 { vec![0] } else { int(-1) };
+            let head =
+                [b"PGDMP\x01".to_vec(), vec![minor, 0, 4, 8, 3], compression, int(0).repeat(7)].concat();
+            let names = [text("db"), text("12.1"), text("12.1"), int(1)].concat();
+            let about = [int(7), int(0), text("0"), text("1"), text("cows"), text("TABLE"), int(2)].concat();
+            let body = [text("CREATE"), text("DROP"), text(""), text("public"), text("")].concat();
+            let method = if minor >= 14 { text("heap") } else { vec![] };
+            let kind = if minor >= 16 { int(114) } else { vec![] };
+            let tail = [text("boss"), text("false"), int(-1), text("")].concat();
+            let toc = parse(&[head, names, about, body, method, kind, tail].concat()).unwrap();
+            let entry = &toc.entries[0];
+            assert_eq!((entry.schema.as_str(), entry.owner.as_str()), ("public", "boss"), "1.{minor}");
+            assert_eq!(entry.table_access_method, if minor >= 14 { "heap" } else { "" });
+            assert!(!entry.has_data);
+        }
+    }
+
+    #[test]
+    fn an_archive_in_one_file_has_places_instead_of_names() {
+        let whole = sample();
+        let mut archive = whole[..whole.len() - text("7.dat").len()].to_vec();
+        archive[10] = CUSTOM;
+        archive.extend([2; 9]);
+        let toc = parse(&archive).unwrap();
+        assert_eq!(
+            (toc.entries[0].name.as_str(), toc.entries[0].file_name.as_str()),
+            ("we\"ird ta\nble", "")
+        );
+    }
+
+    #[test]
     fn no_file_is_elsewhere() {
         for name in ["../.", "/etc/", "..", "a/b", ".x", "a\0b"] {
             let whole = sample();

@@ -110,9 +110,49 @@ mod tests {
         let read = ["500", "500 MB", "1.5GB", "2g", "0.25 kB"].map(parse_bytes);
         let bytes = [500, 500_000_000, 1_500_000_000, 2_000_000_000, 250];
         assert_eq!(read, bytes.map(Some));
-        for wrong in ["", "GB", "-1", "1.", "1e9", "9 XB", "99999999999999999999", "99999999 TB"] {
+        assert_eq!(
+            ["7 b", "3k", "2 Mb", "1T"].map(parse_bytes),
+            [7, 3_000, 2_000_000, 1_000_000_000_000].map(Some)
+        );
+        assert_eq!(parse_bytes("0.000000001 GB"), Some(1));
+        for wrong in
+            ["0.0000000001 GB", "", "GB", "-1", "1.", "1e9", "9 XB", "99999999999999999999", "99999999 TB"]
+        {
             assert_eq!(parse_bytes(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_unit_begins_with_its_first_whole_one() {
+        let sizes = [1_000_000, 999_999_999_999, 1_000_000_000_000, 5_432_000_000_000_000].map(bytes);
+        assert_eq!(sizes, ["1.0 MB", "999.9 GB", "1.0 TB", "5432.0 TB"]);
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        for (age, words) in [
+            (-61, "in the future"),
+            (-60, "just now"),
+            (59, "just now"),
+            (3_599, "59 minutes ago"),
+            (3_600, "1 hour ago"),
+            (86_399, "23 hours ago"),
+            (86_400, "1 day ago"),
+            (5_183_999, "59 days ago"),
+            (5_184_000, "2 months ago"),
+            (63_071_999, "24 months ago"),
+            (63_072_000, "2 years ago"),
+        ] {
+            assert_eq!(ago(now - TimeDelta::seconds(age), now), words);
+        }
+        let spans = [9_999, 10_000, 59_999, 60_000, 3_599_999, 3_600_000]
+            .map(|milliseconds| duration(Duration::from_millis(milliseconds)));
+        assert_eq!(spans, ["9.9 s", "10 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min"]);
+    }
+
+    #[test]
+    fn a_moment_names_its_zone() {
+        let moment = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        assert_eq!(time(moment), "2027-01-15 08:00:00 UTC");
+        let local = local(moment.with_timezone(&Local));
+        assert_eq!(DateTime::parse_from_str(&local, "%Y-%m-%d %H:%M %:z").unwrap(), moment);
     }
 
     #[test]

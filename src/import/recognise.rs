@@ -257,7 +257,12 @@ mod tests {
             assert!(matches!(recognise(foreign), Found::Foreign(..)), "{foreign:?}");
         }
         assert_eq!(recognise(b"id,name\n1,Berta\n"), Found::Unknown);
-        assert_eq!(recognise(b"\x8c\x0d\x04\x09\x03\x02"), Found::Gpg);
+        for session_key in
+            [&b"\x8c\x0d\x04\x09\x03\x02"[..], b"\xc3\x0d\x04\x09", b"\xc3\x1d\x06\x1b", b"\x8d\x00\x0d\x05"]
+        {
+            assert_eq!(recognise(session_key), Found::Gpg);
+        }
+        assert_eq!(recognise(b"\xc3\x0d\x07\x09"), Found::Unknown);
     }
 
     proptest! {

@@ -78,6 +78,7 @@ fn is_role(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toc::Entry;
     use proptest::prelude::*;
 
     #[test]
@@ -93,12 +94,34 @@ mod tests {
                 vec!["boss", "reader"],
             ),
             ("CREATE POLICY p ON public.t FOR SELECT TO one, two USING (true);", vec!["one", "two"]),
+            ("GRANT ALL ON SCHEMA public TO cows GRANTED BY boss;", vec!["cows", "boss"]),
+            ("CREATE SCHEMA stable AUTHORIZATION farmer;", vec!["farmer"]),
+            ("CREATE USER MAPPING FOR cows SERVER elsewhere;", vec!["cows"]),
             ("SET SESSION AUTHORIZATION 'u1234';", vec!["u1234"]),
             ("SET SESSION AUTHORIZATION DEFAULT;", vec![]),
             ("SELECT 1;", vec![]),
         ] {
             assert_eq!(named_in(line), roles, "{line}");
         }
+    }
+
+    #[test]
+    fn an_archive_names_owners_and_whom_it_gives_something_to() {
+        let entry = |kind: &str, owner: &str, definition: &str| Entry {
+            kind: kind.into(),
+            owner: owner.into(),
+            definition: definition.into(),
+            ..Entry::default()
+        };
+        let entries = vec![
+            entry("TABLE", "farmer", "GRANT SELECT ON TABLE t TO nobody;"),
+            entry("EXTENSION", "", ""),
+            entry("SCHEMA", "pg_database_owner", ""),
+            entry("ACL", "farmer", "GRANT SELECT ON TABLE t TO reader;\nGRANT ALL ON TABLE t TO writer;"),
+        ];
+        let text = String::new;
+        let toc = Toc { database: text(), server_version: text(), dump_version: text(), entries };
+        assert!(named_in_toc(&toc).iter().eq(["farmer", "reader", "writer"]));
     }
 
     proptest! {

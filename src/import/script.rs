@@ -260,6 +260,38 @@ SELECT 1;
         assert!(!script.has_beginning && !script.has_end);
     }
 
+    #[test]
+    fn versions_and_objects_are_those_that_the_script_tells() {
+        let (script, _folder) = of("-- PostgreSQL database dump\r\n-- Dumped from database version 16.4\n\
+             -- Dumped by pg_dump version 17.6\nCREATE TABLE t (a int);\n-- CREATE\nCREATE VIEW v AS SELECT 1;\n");
+        let versions = Versions { server: Some("16.4".into()), dump: Some("17.6".into()) };
+        assert_eq!(script.versions, BTreeMap::from([(String::new(), versions)]));
+        assert_eq!((script.objects, script.has_beginning, script.has_end), (2, true, false));
+    }
+
+    #[test]
+    fn rows_end_with_their_marker_however_lines_end() {
+        for end in ["\\.\n", "\\.\r\n"] {
+            let (script, _folder) = of(&format!("COPY t (a) FROM stdin;\n\\connect a\n{end}\\connect b\n"));
+            assert_eq!(script.databases, ["b"]);
+        }
+        let (script, _folder) = of("COPY t TO stdout;\n\\connect c\n");
+        assert_eq!(script.databases, ["c"]);
+    }
+
+    #[test]
+    fn a_connection_is_a_name_or_a_connection_string() {
+        for (line, database) in [
+            ("\\connect cows\r\n", Some("cows")),
+            ("\\connect \"odd \"\"cows\"\n", Some("odd \"cows")),
+            (r#"\connect -reuse-previous=on "dbname='a\'b\\c' x""#, Some(r"a'b\c")),
+            (r#"\connect -reuse-previous=on "dbname='a""#, None),
+            ("\\connected cows\n", None),
+        ] {
+            assert_eq!(connected(line.as_bytes()).as_deref(), database, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_script_is_survived(text in r#"(-- Database "|\\connect |COPY |[a-z"'\\;\n ]|GRANT |CREATE DATABASE ){0,30}"#) {

@@ -167,8 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_migrations_deeper_than_sixty_folders() {
+        let at = |depth: usize| "a/".repeat(depth - 3) + "db/migrate/20260101120000_add_milk.rb";
+        assert!(is_migration_file(&[], &at(60)));
+        assert!(!is_migration_file(&[], &at(61)) && !is_migration_file(&[], &at(62)));
+    }
+
+    #[test]
     fn stars_and_digits_are_understood() {
-        for (pattern, text) in [("*", ""), ("*a*b", "xaabb"), ("V#*__*.sql", "V1_2__a__b.sql"), ("a", "a")] {
+        for (pattern, text) in
+            [("*", ""), ("*a*b", "xaabb"), ("V#*__*.sql", "V1_2__a__b.sql"), ("a", "a"), ("a#b", "a1b")]
+        {
             assert!(like(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
         for (pattern, text) in [("", "a"), ("a", ""), ("*a", "ab"), ("#", "x"), ("a#", "a")] {

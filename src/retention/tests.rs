@@ -349,6 +349,16 @@ fn newest(backups: &[Candidate], is_wanted: impl Fn(&Candidate) -> bool) -> Opti
     backups.iter().filter(|backup| is_wanted(backup)).max_by_key(|backup| (backup.at, &backup.id))
 }
 
+#[test]
+fn what_stops_everything_is_named() {
+    let late = scheduled("2027-03-02 00:00");
+    let decisions = decide(&[scheduled("2026-11-01 00:00"), late.clone()], &Policies::default(), &end());
+    assert!(decisions.iter().all(|decision| decision.verdict.misdated() == Some(&late.id)));
+    let decisions = decide(&[scheduled("2026-11-01 00:00")], &Policies::default(), &end());
+    assert_eq!(decisions[0].verdict.misdated(), None);
+    assert_eq!(Verdict::Remove.misdated(), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
