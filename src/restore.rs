@@ -403,12 +403,12 @@ mod tests {
     fn a_backup_that_is_deleted_while_a_run_begins_is_said_to_be_gone() {
         let folder = tempfile::tempdir().unwrap();
         let (path, id) = (folder.path().join("one"), "20261122T235901Z-k3f9".parse().unwrap());
-        std::fs::create_dir(&path).unwrap();
+        files::create_private_folder(&path).unwrap();
         let reading = keep_folder(&path, &id).unwrap();
         drop(reading);
         let deleting = BackupLock::exclusive(&path).unwrap();
         assert_eq!(exit_code(&keep_folder(&path, &id).unwrap_err()), 4);
-        std::fs::remove_dir(&path).unwrap();
+        files::remove_tree(&path).unwrap();
         for _ in 0..2 {
             let gone = keep_folder(&path, &id).unwrap_err();
             assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));
