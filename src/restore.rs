@@ -404,8 +404,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, id) = (folder.path().join("one"), "20261122T235901Z-k3f9".parse().unwrap());
         files::create_private_folder(&path).unwrap();
-        let reading = keep_folder(&path, &id).unwrap();
-        drop(reading);
         let deleting = BackupLock::exclusive(&path).unwrap();
         assert_eq!(exit_code(&keep_folder(&path, &id).unwrap_err()), 4);
         files::remove_tree(&path).unwrap();
