@@ -301,12 +301,10 @@ mod tests {
     fn a_backup_that_is_deleted_while_a_run_begins_is_said_to_be_gone() {
         let folder = tempfile::tempdir().unwrap();
         let (path, id) = (folder.path().join("one"), "20261122T235901Z-k3f9".parse().unwrap());
-        std::fs::create_dir(&path).unwrap();
-        let reading = hold_for_reading(&path, &id).unwrap();
-        drop(reading);
+        files::create_private_folder(&path).unwrap();
         let deleting = BackupLock::exclusive(&path).unwrap();
         assert_eq!(exit_code(&hold_for_reading(&path, &id).unwrap_err()), 4);
-        std::fs::remove_dir(&path).unwrap();
+        files::remove_tree(&path).unwrap();
         for _ in 0..2 {
             let gone = hold_for_reading(&path, &id).unwrap_err();
             assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));

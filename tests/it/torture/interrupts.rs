@@ -60,6 +60,14 @@ impl Way {
     }
 }
 
+/// Whether a process catches SIGHUP by now. Before that it has done nothing, and the kernel ends it with a code of its own.
+fn listens(process: Pid) -> bool {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 /// A run whose pipes the test holds.
 struct Talk {
     child: Child,
@@ -79,7 +87,7 @@ impl Talk {
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         loop {
-            let process = pgbackup_below(child.id());
+            let process = pgbackup_below(child.id()).filter(|process| listens(*process));
             if process.is_some() || child.try_wait().unwrap().is_some() {
                 return Talk { child, process };
             }
