@@ -84,7 +84,7 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
     let outline =
         Outline { id: &id, container_id: id.as_str(), pace, lock_timeout: Some(settings.lock_timeout) };
     // Docker makes the container while the server answers.
-    let begun = pending::begin(host, service, &server, outline)?;
+    let opened = pending::begin(host, service, &server, outline)?;
     let facts = server.facts_of(service)?;
     leftovers::clear_databases(host, &server, service, &facts);
     let expected = last_dump.unwrap_or(facts.size / 10);
@@ -117,7 +117,8 @@ fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<C
         min_free: settings.min_free,
         pushed: push::mark(host, service, &settings),
     };
-    let Made { backup, shared_bytes } = pending::make(host, service, &server, begun, draft, earlier.first())?;
+    let Made { backup, shared_bytes } =
+        pending::make(host, service, &server, opened, draft, earlier.first())?;
     prune_own_pool(host, service, options.pool, &backup.id);
     drop(lock);
     Ok(CreateReport { backup, duration: started.elapsed(), shared_bytes })

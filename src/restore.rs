@@ -89,9 +89,9 @@ impl Held {
     fn take(host: &Host<'_>, target: &Service, backup: &Backup) -> Result<Self> {
         files::create_private_folders(&target.layout.own())?;
         let service = ServiceLock::take(&target.layout.lock(), &target.name, lock::RESTORE)?;
-        let held = Held { _backup: backup.held_for_reading()?, _service: service };
-        leftovers::clear(host, target, &held._service)?;
-        Ok(held)
+        let backup = backup.held_for_reading()?;
+        leftovers::clear(host, target, &service)?;
+        Ok(Held { _backup: backup, _service: service })
     }
 }
 
@@ -155,7 +155,7 @@ fn fill<'a>(
         };
         let waiting = fill::start_pg_restore(host, server, &job)?;
         let new = NewDatabase::create(server, &plan.restoring, found.facts.version_num, &creation)?;
-        fill::finish_pg_restore(host, server, job, waiting)?;
+        fill::finish_pg_restore(host, server, &job, waiting)?;
         Ok(new)
     })
 }

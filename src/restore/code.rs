@@ -67,7 +67,7 @@ pub fn look(
     match unlinked(host.dokku, target, backup) {
         Ok(found) => report.unlinked = found,
         Err(error) => {
-            report.warnings.push(format!("whose code the backup knows cannot be found out: {error:#}"))
+            report.warnings.push(format!("whose code the backup knows cannot be found out: {error:#}"));
         }
     }
     if let Some((server, books)) = live {

@@ -62,8 +62,8 @@ pub struct RestoreJob<'a> {
 }
 
 /// Runs one `pg_restore` in a sidecar to its end.
-pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: RestoreJob<'_>) -> Result<()> {
-    let waiting = start_pg_restore(host, server, &job)?;
+pub fn run_pg_restore(host: &Host<'_>, server: &Server<'_>, job: &RestoreJob<'_>) -> Result<()> {
+    let waiting = start_pg_restore(host, server, job)?;
     finish_pg_restore(host, server, job, waiting)
 }
 
@@ -84,7 +84,7 @@ pub fn start_pg_restore(host: &Host<'_>, server: &Server<'_>, job: &RestoreJob<'
 pub fn finish_pg_restore(
     host: &Host<'_>,
     server: &Server<'_>,
-    job: RestoreJob<'_>,
+    job: &RestoreJob<'_>,
     waiting: WaitingJob,
 ) -> Result<()> {
     let mut more = server.restore_options();

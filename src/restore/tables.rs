@@ -172,7 +172,7 @@ fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Res
         "/backup/dump",
         &["--section=pre-data", "--no-privileges"],
     );
-    run_pg_restore(host, &server, restore_job(&plan, &plan.backup.folder, definitions))?;
+    run_pg_restore(host, &server, &restore_job(&plan, &plan.backup.folder, definitions))?;
     let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
     server.execute(&scratch_database, &copy_script(&plan))?;
@@ -246,7 +246,7 @@ fn load_rows(
     borrow_dump(work, &plan.backup.folder)?;
     let more = ["--section=data", "--use-list=/backup/list"];
     let command = postgres::restore_command(database, jobs, "/backup/dump", &more);
-    run_pg_restore(host, server, restore_job(plan, &work.folder, command))?;
+    run_pg_restore(host, server, &restore_job(plan, &work.folder, command))?;
     files::remove_tree(&work.folder.join(layout::DUMP))?;
     Ok(rows)
 }
@@ -300,7 +300,7 @@ fn move_schema(
     let command =
         postgres::restore_command(&plan.target.database, 1, "/backup/dump", &["--single-transaction"]);
     let job = RestoreJob { into_live: true, ..restore_job(plan, &work.folder, command) };
-    run_pg_restore(host, server, job)
+    run_pg_restore(host, server, &job)
 }
 
 fn count_copies(server: &Server<'_>, plan: &TablesPlan) -> Result<Vec<u64>> {

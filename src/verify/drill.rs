@@ -135,7 +135,7 @@ fn restore_into(
             growing: Some((database, manifest.database.size_bytes)),
             disk: disk.clone(),
         };
-        restore::run_pg_restore(host, server, job)
+        restore::run_pg_restore(host, server, &job)
     });
     let Err(error) = restored else { return Ok(Vec::new()) };
     host.check()?;
