@@ -105,27 +105,36 @@ pub fn family(toc: &Toc, tables: &[&Entry]) -> BTreeSet<i64> {
     }
 }
 
-/// By `INHERITS (public.one, public.two)`: a table may also depend on another one as the type of a column.
+/// By its definition: a table may also depend on another one as the type of a column.
 fn inherits(toc: &Toc, entry: &Entry, parents: &BTreeSet<i64>) -> bool {
-    let Some((_, mut rest)) = entry.definition.split_once("\nINHERITS (") else { return false };
-    loop {
-        let name = first_name(rest).and_then(|(schema, rest)| {
-            let (name, rest) = first_name(rest.strip_prefix('.')?)?;
-            Some((schema, name, rest))
-        });
-        let Some((schema, name, after)) = name else { return false };
-        let is_parent = |other: &Entry| {
-            is_table(other)
-                && other.schema == schema
-                && other.name == name
-                && parents.contains(&other.dump_id)
-        };
-        if toc.entries.iter().any(is_parent) {
-            return true;
+    named_parents(&entry.definition).iter().any(|(schema, name)| {
+        let is_it = |other: &Entry| is_table(other) && other.schema == *schema && other.name == *name;
+        toc.entries.iter().any(|other| parents.contains(&other.dump_id) && is_it(other))
+    })
+}
+
+/// From `INHERITS (public.one, public.two)`; before Postgres 14, partitions were attached in the same place.
+fn named_parents(definition: &str) -> Vec<(String, String)> {
+    let mut parents = Vec::new();
+    if let Some((_, list)) = definition.split_once("\nINHERITS (") {
+        let mut rest = Some(list);
+        while let Some((schema, name, after)) = rest.and_then(full_name) {
+            parents.push((schema, name));
+            rest = after.strip_prefix(", ");
         }
-        let Some(more) = after.strip_prefix(", ") else { return false };
-        rest = more;
     }
+    for statement in definition.split("\nALTER TABLE ONLY ").skip(1) {
+        let parent = full_name(statement).filter(|(.., rest)| rest.starts_with(" ATTACH PARTITION "));
+        parents.extend(parent.map(|(schema, name, _)| (schema, name)));
+    }
+    parents
+}
+
+/// `public.cows`, and what follows it.
+fn full_name(text: &str) -> Option<(String, String, &str)> {
+    let (schema, rest) = first_name(text)?;
+    let (name, rest) = first_name(rest.strip_prefix('.')?)?;
+    Some((schema, name, rest))
 }
 
 /// All that depends on the tables, but no other tables: they lose a column or a default to a cascade, and nothing more.
@@ -177,8 +186,7 @@ fn pointing(toc: &Toc) -> BTreeSet<(i64, i64)> {
 /// From `ALTER TABLE ONLY public.cows …`.
 fn altered_table(toc: &Toc, definition: &str) -> Option<i64> {
     let rest = definition.strip_prefix("ALTER TABLE ")?;
-    let (schema, rest) = first_name(rest.strip_prefix("ONLY ").unwrap_or(rest))?;
-    let (name, _) = first_name(rest.strip_prefix('.')?)?;
+    let (schema, name, _) = full_name(rest.strip_prefix("ONLY ").unwrap_or(rest))?;
     // A name without quotes ends at a line's end, too.
     let name = name.trim_end_matches('\n');
     let is_it = |entry: &&Entry| is_table(entry) && entry.schema == schema && entry.name == name;
@@ -272,6 +280,22 @@ mod tests {
             (vec![2, 4, 6], vec![3]),
             "its parent is another table"
         );
+    }
+
+    #[test]
+    fn parents_are_read_from_definitions() {
+        let parents = |definition| -> Vec<String> {
+            named_parents(definition).iter().map(|(schema, name)| format!("{schema}/{name}")).collect()
+        };
+        assert_eq!(
+            parents("CREATE TABLE a.b (\n)\nINHERITS (public.\"O, k\", \"S.\".c);\n"),
+            ["public/O, k", "S./c"]
+        );
+        let old =
+            "CREATE TABLE a.b (\n);\nALTER TABLE ONLY public.p ATTACH PARTITION a.b FOR VALUES IN (1);\n";
+        assert_eq!(parents(old), ["public/p"]);
+        assert_eq!(parents("CREATE TABLE a.b (\n);\nALTER TABLE ONLY a.b REPLICA IDENTITY FULL;\n"), [""; 0]);
+        assert_eq!(parents("CREATE TABLE a.b (\n)\nINHERITS ("), [""; 0]);
     }
 
     #[test]

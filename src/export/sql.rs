@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
 use crate::manifest;
-use crate::plain_text::shell_word;
+use crate::plain_text::{one_line, shell_word};
 use crate::postgres::{self, anonymous_block, identifier, literal};
 use crate::scratch::Scratch;
 use crate::server;
@@ -60,7 +60,7 @@ pub fn write_tables(
     }
     out.write_all(opening(&tables.names).as_bytes())?;
     printer.print(Some(("own", &tables.entries.own)), out)?;
-    out.write_all(b"\ncommit;\n\\set ON_ERROR_STOP off\n")?;
+    out.write_all(turn(&tables.names).as_bytes())?;
     if !tables.entries.around.is_empty() {
         printer.print(Some(("around", &tables.entries.around)), out)?;
     }
@@ -79,7 +79,22 @@ fn opening(names: &[(String, String)]) -> String {
         ));
     }
     let block = anonymous_block(&format!("begin\n{checks}end"));
-    format!("\\set ON_ERROR_STOP on\nbegin;\n{block}")
+    // Hundreds of `SET` and `ALTER TABLE` would hide an error.
+    format!("\\set QUIET on\n\\o /dev/null\n\\set ON_ERROR_STOP on\nbegin;\n{block}")
+}
+
+/// Between the two parts: what there is now, and that errors do not end it from here on.
+fn turn(names: &[(String, String)]) -> String {
+    let mut script =
+        "\ncommit;\n\\set ON_ERROR_STOP off\n\\o\n\\pset format unaligned\n\\pset tuples_only on\n"
+            .to_owned();
+    for (schema, name) in names {
+        let table = format!("{}.{}", identifier(schema), identifier(name));
+        let told = literal(&one_line(&format!("{schema}.{name}")));
+        script.push_str(&format!("select {told} || ' is back; rows: ' || count(*) from {table};\n"));
+    }
+    script.push_str("\\o /dev/null\n");
+    script
 }
 
 /// `pg_restore` of one backup, in containers without network.

@@ -87,6 +87,13 @@ fn a_dropped_table_comes_back_with_all_that_went_with_it_and_later_writes_stay()
     service.sql(&format!("drop schema {schema} cascade"));
 
     let made = typed(&line).ok();
+    let told: Vec<&str> = made.stdout.lines().collect();
+    let back = [
+        "Odd.Schema.we\"ird $block$ ' is back; rows: 2",
+        "public.users is back; rows: 1000",
+        "public.parted is back; rows: 2",
+    ];
+    assert!(told.len() == 3 && back.iter().all(|line| told.contains(line)), "{told:?}");
     assert!(!made.stderr.contains("ERROR"), "{}", made.stderr);
     // What another table lost by its own definition is named, and nothing else is lost.
     assert!(made.stderr.contains("table public.notes has a default"), "{}", made.stderr);
