@@ -112,6 +112,9 @@ Examples:
         after_help = "The backup is restored into a new database, its rows are counted, and only then the two \
 databases swap names. The one that was live is kept: pgbackup:undo swaps it back.
 
+With --table, copies of tables go into a schema of their own, with the statements that take rows back from there; for \
+a table that is gone, with the command that makes it again.
+
 Examples:
   dokku pgbackup:restore happycows-db --dry-run
   dokku pgbackup:restore happycows-db 20261122T235901Z-k3f9
@@ -135,7 +138,8 @@ Examples:
     /// Swap the database from before the last restore back in
     #[command(
         name = "pgbackup:undo",
-        after_help = "A second undo swaps them again.
+        after_help = "It takes back the last restore only, and asks when that is more than an hour ago. A second undo \
+swaps them again.
 
 Example:
   dokku pgbackup:undo happycows-db"
@@ -289,11 +293,17 @@ Example:
   sql     plain SQL, for psql -f
   custom  an archive of pg_dump -Fc, for pg_restore and postgres:import
 
+With --table, the SQL makes tables again that were dropped, with all that went with them: rows, sequences, keys, \
+indexes, triggers, policies, grants, and the foreign keys and views that lead to them. A table that is still there \
+is left as it is.
+
 Examples:
   ssh dokku@server pgbackup:export happycows-db > happycows.tar
   dokku pgbackup:export happycows-db --as sql > happycows.sql
   dokku pgbackup:export happycows-db --as custom |
-    dokku postgres:import happycows-qa-db"
+    dokku postgres:import happycows-qa-db
+  dokku pgbackup:export happycows-db --as sql --table public.users |
+    dokku postgres:connect happycows-db"
     )]
     Export(ExportArgs),
     /// Make a backup of a dump that another tool made

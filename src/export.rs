@@ -17,6 +17,7 @@ use crate::error::{Failure, Kind};
 use crate::host::Host;
 use crate::tarball;
 use crate::verify;
+use sql::Tables;
 
 /// What comes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +37,22 @@ pub struct ExportReport {
     pub duration: Duration,
 }
 
-/// Writes `backup` to `out`, for `recipients` where there are any. Only when this returns well is the result whole.
+/// Writes `backup`, or of its SQL only `tables` where some are named, to `out`; for `recipients` where there are any. Only when this returns well is the result whole.
 pub fn export(
     host: &Host<'_>,
     service: &Service,
     backup: &Backup,
     form: Form,
+    tables: &[String],
     recipients: Option<&Recipients>,
     out: &mut dyn Write,
 ) -> Result<ExportReport> {
     let started = Instant::now();
     let _reading = backup.held_for_reading()?;
+    let tables = match tables {
+        [] => None,
+        names => Some(Tables::find(host, service, backup, names)?),
+    };
     // A tar's files are compared with their checksums while they go out, and what is damaged leaves it without an end.
     // SQL and custom archives have no end that their readers would miss. So everything is read once before the first
     // byte, in all threads; that takes a fraction of what the other end needs to load it.
@@ -60,8 +66,11 @@ pub fn export(
     };
     let mut outlet = Outlet { out, host, written: 0, total, failure: None };
     let written = match recipients {
-        None => write(host, service, backup, form, &mut outlet),
-        Some(recipients) => encrypted(recipients, &mut outlet, |out| write(host, service, backup, form, out)),
+        None => write(host, service, backup, form, tables.as_ref(), &mut outlet),
+        Some(recipients) => {
+            let tables = tables.as_ref();
+            encrypted(recipients, &mut outlet, |out| write(host, service, backup, form, tables, out))
+        }
     };
     let written = written.and_then(|()| Ok(outlet.flush()?));
     host.progress.done();
@@ -73,10 +82,20 @@ pub fn export(
     Ok(ExportReport { bytes: outlet.written, duration: started.elapsed() })
 }
 
-fn write(host: &Host<'_>, service: &Service, backup: &Backup, form: Form, out: &mut dyn Write) -> Result<()> {
+fn write(
+    host: &Host<'_>,
+    service: &Service,
+    backup: &Backup,
+    form: Form,
+    tables: Option<&Tables>,
+    out: &mut dyn Write,
+) -> Result<()> {
     match form {
         Form::Tar => tarball::write(backup, out).map(|_| ()),
-        Form::Sql => sql::write(host, service, backup, out),
+        Form::Sql => match tables {
+            None => sql::write(host, service, backup, out),
+            Some(tables) => sql::write_tables(host, service, backup, tables, out),
+        },
         Form::Custom => custom::write(backup, out),
     }
 }

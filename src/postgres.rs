@@ -119,8 +119,11 @@ pub fn restore_command(database: &str, jobs: usize, source: &str, more: &[&str])
 }
 
 /// `pg_restore` that prints the dump in `source` as a script, without any server.
-pub fn print_command(source: &str) -> Vec<String> {
-    words(&["pg_restore", "--file=-", source])
+pub fn print_command(source: &str, more: &[&str]) -> Vec<String> {
+    let mut command = words(&["pg_restore", "--file=-"]);
+    command.extend(words(more));
+    command.push(source.to_owned());
+    command
 }
 
 /// `pg_restore` of an archive that others made, which goes on behind errors and tells them.
@@ -185,6 +188,15 @@ pub fn literal(text: &str) -> String {
     } else {
         format!("'{quoted}'")
     }
+}
+
+/// `DO` with a tag around `body` that is not in it: names may hold anything.
+pub fn anonymous_block(body: &str) -> String {
+    let mut tag = "$block$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(1, 'a');
+    }
+    format!("do {tag} {body} {tag};\n")
 }
 
 /// What one question to the service's database tells about it and its server.

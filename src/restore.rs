@@ -1,6 +1,7 @@
 //! Restoring: plan, restore into a new database, prove it, swap. The live database is never written to.
 
 pub mod code;
+mod copy_back;
 pub mod doubts;
 mod fill;
 mod plan;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use serde::de::DeserializeOwned;
 
 use crate::docker::{ContainerInfo, Docker, JobContainer};
@@ -170,13 +170,18 @@ impl<'a> Server<'a> {
 
     /// The same of a service's database; one that was dropped comes with a hint.
     pub fn facts_of(&self, service: &Service) -> Result<ServerFacts> {
-        self.facts(&service.database).map_err(|error| match error.downcast::<Failure>() {
+        self.facts(&service.database).map_err(|error| Self::with_way_back(error, service))
+    }
+
+    /// What a question to a service's database came to, with a hint when somebody dropped the database.
+    pub fn with_way_back(error: Error, service: &Service) -> Error {
+        match error.downcast::<Failure>() {
             Ok(failure) if failure.message.contains("does not exist") => {
                 failure.hint(format!("bring it back with: dokku pgbackup:restore {}", service.name)).into()
             }
             Ok(failure) => failure.into(),
             Err(error) => error,
-        })
+        }
     }
 
     /// All roles as SQL.

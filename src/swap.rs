@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use regex::Regex;
+use serde::Deserialize;
 
 use crate::error::Failure;
-use crate::postgres::{MAINTENANCE_DATABASE, identifier, literal, parse_answer};
+use crate::postgres::{MAINTENANCE_DATABASE, anonymous_block, identifier, literal, parse_answer};
 use crate::server::Server;
 
 /// Postgres cuts names at 63 bytes (`NAMEDATALEN` - 1).
@@ -120,9 +121,15 @@ pub fn swap(
     })
 }
 
-/// Gives `from` the name `to`, which no database has.
-pub fn rename(server: &Server<'_>, from: &str, to: &str) -> Result<()> {
-    let script = format!("alter database {} rename to {};\n", identifier(from), identifier(to));
+/// Gives `from` the name `to`, which no database has. What was put aside for an earlier one of that name, `previous`, leads
+/// back from this one no more.
+pub fn rename(server: &Server<'_>, from: &str, to: &str, previous: &[String]) -> Result<()> {
+    let (from, to) = (identifier(from), identifier(to));
+    let reset = |name: &String| format!("alter database {} reset {MARK};\n", identifier(name));
+    let resets = previous.iter().map(reset).collect::<Vec<_>>().concat();
+    let script = format!(
+        "begin;\nalter database {from} rename to {to};\nalter database {to} reset {MARK};\n{resets}commit;\n"
+    );
     server.execute_always(MAINTENANCE_DATABASE, &script).map(drop)
 }
 
@@ -164,6 +171,7 @@ fn renamer_name(fence: &str) -> String {
 /// While it waits for its locks nobody can connect, so it does not wait long: sessions of other databases may hold them,
 /// too, and those are not ended.
 fn rename_script(live: &str, incoming: &str, kept: &str, fence: &str) -> String {
+    let mark = marking(kept, live);
     let (live, incoming, kept) = (identifier(live), identifier(incoming), identifier(kept));
     let (fence, renamer) = (literal(fence), literal(&renamer_name(fence)));
     let wait = anonymous_block(&format!(
@@ -179,9 +187,84 @@ end loop; raise exception 'the session that ends the other ones did not come'; e
 begin;
 alter database {live} rename to {kept};
 alter database {incoming} rename to {live};
+{mark}alter database {live} reset {MARK};
 commit;
 "
     )
+}
+
+/// A setting of a database that was put aside: the oid of the database that took its place, and when, in seconds since
+/// 1970. It lies beside the data, so it is known whatever becomes of our own files; it is set and taken away in the
+/// transaction that swaps, so the live database never has it and no dump either. A database that was made since under
+/// the live one's name has another oid: then nothing leads back to the one that was put aside.
+const MARK: &str = "\"pgbackup.replaced_by\"";
+
+/// Sets the mark; `kept` and `live` are names, not yet quoted.
+fn marking(kept: &str, live: &str) -> String {
+    anonymous_block(&format!(
+        "begin execute format('alter database %I set {MARK} to %L', {}, (select format('%s %s', oid,
+    floor(extract(epoch from clock_timestamp()))) from pg_database where datname = {})); end",
+        literal(kept),
+        literal(live)
+    ))
+}
+
+/// A database that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Previous {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Oid and time, as the mark has them.
+    mark: Option<String>,
+}
+
+impl Previous {
+    /// When the last swap put it aside; by its name, where it has no mark.
+    pub fn live_until(&self) -> Option<DateTime<Utc>> {
+        let of_mark = self.mark.as_ref().and_then(|mark| mark.split_once(' ')?.1.parse().ok());
+        of_mark.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).or_else(|| {
+            let at = self.name.len().checked_sub(TIME_LENGTH)?;
+            let time = NaiveDateTime::parse_from_str(self.name.get(at..)?, TIME_FORMAT).ok()?;
+            Some(time.and_utc())
+        })
+    }
+
+    /// Whether the live database took its place; `live` is that one's oid, if there is one.
+    pub fn leads_back_from(&self, live: Option<u32>) -> bool {
+        let taken_by = self.mark.as_ref().and_then(|mark| mark.split_once(' ')?.0.parse().ok());
+        taken_by.is_some_and(|oid: u32| live.is_none_or(|live| live == oid))
+    }
+}
+
+/// What there is to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct WayBack {
+    /// Of the live database.
+    pub live: Option<u32>,
+    /// All databases of the server.
+    pub databases: Vec<String>,
+    /// Those that were put aside, newest first.
+    pub previous: Vec<Previous>,
+}
+
+impl WayBack {
+    pub fn look(server: &Server<'_>, live: &str) -> Result<Self> {
+        let setting = literal(&format!("{}=", MARK.trim_matches('"')));
+        let question = format!(
+            "select json_build_object('live', (select oid::bigint from pg_database where datname = {live}),
+  'databases', (select json_agg(datname) from pg_database),
+  'previous', (select coalesce(json_agg(json_build_object('name', datname, 'size', pg_database_size(d.oid),
+      'mark', (select substr(one, length({setting}) + 1) from pg_db_role_setting, unnest(setconfig) one
+        where setdatabase = d.oid and setrole = 0 and left(one, length({setting})) = {setting}))), '[]')
+    from pg_database d where datname like '%\\_previous\\_%'));\n",
+            live = literal(live)
+        );
+        let mut found: WayBack = server.query(MAINTENANCE_DATABASE, &question)?;
+        found.previous.retain(|previous| is_previous(live, &previous.name));
+        found.previous.sort_by(|a, b| b.name.cmp(&a.name));
+        Ok(found)
+    }
 }
 
 /// Ends the sessions of both databases from when the rename asks for its lock until it is done or has failed.
@@ -212,15 +295,6 @@ end"
     format!("set application_name = {fence};\n{block}")
 }
 
-/// `DO` with a tag around `body` that is not in it: database names may hold anything.
-fn anonymous_block(body: &str) -> String {
-    let mut tag = "$block$".to_owned();
-    while body.contains(&tag) {
-        tag.insert(1, 'a');
-    }
-    format!("do {tag} {body} {tag};\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +304,24 @@ mod tests {
     fn no_name_ends_a_block() {
         let script = eviction_script("a$$b$block$", "c", "f");
         assert!(script.contains("do $ablock$ ") && script.ends_with(" $ablock$;\n"), "{script}");
+    }
+
+    #[test]
+    fn only_what_made_room_for_the_live_database_leads_back() {
+        let of = |mark: Option<&str>| Previous {
+            name: "db_previous_20261123_115248".to_owned(),
+            size: 1,
+            mark: mark.map(str::to_owned),
+        };
+        let marked = of(Some("16500 1795600000"));
+        assert!(marked.leads_back_from(Some(16500)) && marked.leads_back_from(None));
+        assert!(!marked.leads_back_from(Some(16501)));
+        assert_eq!(marked.live_until().unwrap().timestamp(), 1_795_600_000);
+        for mark in [None, Some(""), Some("x y"), Some("16500")] {
+            let other = of(mark);
+            assert!(!other.leads_back_from(Some(16500)) && !other.leads_back_from(None), "{mark:?}");
+            assert_eq!(other.live_until().unwrap().to_rfc3339(), "2026-11-23T11:52:48+00:00");
+        }
     }
 
     #[test]

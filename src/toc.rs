@@ -28,6 +28,8 @@ pub struct Entry {
     pub definition: String,
     pub copy_statement: String,
     pub table_access_method: String,
+    /// Dump ids of what must be there before it.
+    pub dependencies: Vec<i64>,
     /// The data file's name without its compression suffix; empty when there is none.
     pub file_name: String,
 }
@@ -149,7 +151,13 @@ impl<'a> Reader<'a> {
         }
         entry.owner = self.text()?;
         let _with_oids = self.text()?;
-        while self.optional_text()?.is_some() {} // Dependencies: dump ids, ended by a null.
+        // Dump ids, ended by a null.
+        while let Some(dependency) = self.optional_text()? {
+            match dependency.parse() {
+                Ok(id) => entry.dependencies.push(id),
+                Err(_) => return self.fail("an entry depends on what is no number"),
+            }
+        }
         match self.place_size {
             Some(size) => drop(self.take(size)?),
             None => entry.file_name = self.text()?,
@@ -241,6 +249,7 @@ mod tests {
         let entry = &toc.entries[0];
         assert_eq!(entry.name, "we\"ird ta\nble");
         assert_eq!((entry.dump_id, entry.has_data, entry.file_name.as_str()), (7, true, "7.dat"));
+        assert_eq!(entry.dependencies, [6]);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct ExportArgs {
     /// In which form
     #[arg(long = "as", value_name = "form", default_value = "tar")]
     pub form: Form,
+    /// With --as sql: only this table, with all that belongs to it; may be repeated
+    #[arg(long = "table", value_name = "schema.table")]
+    pub tables: Vec<String>,
     /// Encrypt for this public key of age or ssh; may be repeated
     #[arg(long = "recipient", value_name = "key")]
     pub recipients: Vec<Recipients>,

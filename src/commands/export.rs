@@ -6,12 +6,18 @@ use super::App;
 use crate::catalog;
 use crate::cli::{self, ExportArgs};
 use crate::encryption::Recipients;
+use crate::error::Failure;
 use crate::export::{self, Form};
 use crate::progress::Progress;
 use crate::ui::data::DataOut;
 use crate::units;
 
 pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
+    if !args.tables.is_empty() && args.form != cli::Form::Sql {
+        return Err(Failure::usage("single tables are exported as SQL only")
+            .hint(format!("dokku pgbackup:export {} --as sql --table …", args.service))
+            .into());
+    }
     let recipients = Some(Recipients::all(&args.recipients)).filter(|all| all.count() > 0);
     let mut out = DataOut::open(app.docker.interrupt(), &example(args, recipients.is_some()))?;
     let service = app.dokku.service(&args.service)?;
@@ -24,8 +30,14 @@ pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
         cli::Form::Sql => (Form::Sql, "plain SQL"),
         cli::Form::Custom => (Form::Custom, "an archive of pg_dump -Fc"),
     };
-    app.ui.step(&format!("Exporting backup {} of {} as {described}", backup.id, service.name));
-    let report = export::export(&app.host(), &service, &backup, form, recipients.as_ref(), &mut out)?;
+    let what = match args.tables.as_slice() {
+        [] => String::new(),
+        tables => format!("{} from ", tables.join(", ")),
+    };
+    app.ui.step(&format!("Exporting {what}backup {} of {} as {described}", backup.id, service.name));
+    let recipients_or_none = recipients.as_ref();
+    let report =
+        export::export(&app.host(), &service, &backup, form, &args.tables, recipients_or_none, &mut out)?;
     let locked = recipients.map_or_else(String::new, |recipients| {
         format!(", encrypted for {}", units::plural(recipients.count() as u64, "key"))
     });

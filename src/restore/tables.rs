@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::RestoreOptions;
+use super::copy_back::{self, LiveTable, Statements};
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
 use super::plan::{refuse_unless_whole, server_disk};
 use crate::aftermath::{self, Run};
@@ -28,7 +29,9 @@ use crate::manifest;
 use crate::postgres::{self, identifier, literal};
 use crate::scratch::Scratch;
 use crate::server::Server;
+use crate::sql_text::{copied_columns, table_columns};
 use crate::swap;
+use crate::tables::{self, Asked};
 use crate::toc::{Entry, Toc};
 
 /// What is going to be restored, and where to.
@@ -38,6 +41,7 @@ pub struct TablesPlan {
     pub target: Service,
     /// The new schema of the live database.
     pub schema: String,
+    /// Those first that others point at.
     pub tables: Vec<ChosenTable>,
 }
 
@@ -47,8 +51,29 @@ pub struct ChosenTable {
     pub name: String,
     /// Its name in the new schema.
     pub copy: String,
-    /// Its columns but the generated ones, quoted where necessary, in a list; `None` for a parent without own rows.
-    pub columns: Option<String>,
+    /// What copies its rows back; `None` when the table itself is gone.
+    pub statements: Option<Statements>,
+}
+
+impl ChosenTable {
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+impl TablesPlan {
+    /// The tables that the live database does not have any more.
+    pub fn gone(&self) -> Vec<String> {
+        let gone = self.tables.iter().filter(|table| table.statements.is_none());
+        gone.map(ChosenTable::full_name).collect()
+    }
+
+    /// The command line that makes those again.
+    pub fn make_again(&self) -> Option<String> {
+        let gone = self.gone();
+        let command = copy_back::make_again(&self.target, &self.backup, gone.iter().map(String::as_str));
+        (!gone.is_empty()).then_some(command)
+    }
 }
 
 #[derive(Debug)]
@@ -64,7 +89,7 @@ fn schema_name(id: &BackupId) -> String {
     format!("pgbackup_{}", id.as_str().to_lowercase().replace('-', "_"))
 }
 
-/// Finds the tables that are asked for as `schema.table` or, in the schema public, `table`.
+/// Finds the tables that are asked for in the backup and in the live database, or says why they cannot be restored.
 pub fn plan_tables(
     host: &Host<'_>,
     target: &Service,
@@ -73,70 +98,60 @@ pub fn plan_tables(
 ) -> Result<TablesPlan> {
     refuse_unless_whole(host, &backup)?;
     let toc = manifest::read_toc(&backup.folder)?;
+    let asked = Asked { command: "dokku pgbackup:restore", service: target, flags: "", tables: wanted };
+    let chosen = tables::choose(host, &backup, &toc, asked)?;
+    let schema = schema_name(&backup.id);
+    let server = Server::of(host, target)?;
+    let live = live_tables(&server, target, &chosen)?;
     let mut tables: Vec<ChosenTable> = Vec::new();
-    for asked in wanted {
-        let entry = find_table(&toc, asked).ok_or_else(|| unknown_table(&toc, &backup, asked))?;
-        if tables.iter().any(|table| table.schema == entry.schema && table.name == entry.name) {
-            continue;
-        }
+    for (entry, live) in chosen.iter().zip(&live) {
         let taken = tables.iter().any(|table| table.copy == entry.name);
         let copy = if taken { format!("{}_{}", entry.schema, entry.name) } else { entry.name.clone() };
-        let columns = columns(&toc, entry);
-        tables.push(ChosenTable { schema: entry.schema.clone(), name: entry.name.clone(), copy, columns });
+        let (of, then) = ((entry.schema.as_str(), entry.name.as_str()), columns(&toc, entry));
+        let statements =
+            live.as_ref().map(|live| Statements::of(of, (schema.as_str(), copy.as_str()), &then, live));
+        tables.push(ChosenTable { schema: entry.schema.clone(), name: entry.name.clone(), copy, statements });
     }
-    Ok(TablesPlan { schema: schema_name(&backup.id), target: target.clone(), tables, backup })
+    let plan = TablesPlan { schema, target: target.clone(), tables, backup };
+    refuse_if_there(&server, &plan)?;
+    Ok(plan)
 }
 
-fn tables(toc: &Toc) -> impl Iterator<Item = &Entry> {
-    toc.entries.iter().filter(|entry| entry.kind == "TABLE")
+/// What the live database has of them, in their order.
+fn live_tables(server: &Server<'_>, target: &Service, chosen: &[&Entry]) -> Result<Vec<Option<LiveTable>>> {
+    let questions: Vec<String> =
+        chosen.iter().map(|entry| copy_back::question(&entry.schema, &entry.name)).collect();
+    let question = format!("select json_build_array({});\n", questions.join(",\n"));
+    let answer = server.query(&target.database, &question);
+    answer.map_err(|error| Server::with_way_back(error, target))
 }
 
-fn find_table<'a>(toc: &'a Toc, asked: &str) -> Option<&'a Entry> {
-    let named = |entry: &&Entry| {
-        format!("{}.{}", entry.schema, entry.name) == asked
-            || (entry.schema == "public" && entry.name == asked)
-    };
-    tables(toc).find(named)
-}
-
-/// From `COPY public.cows (id, name) FROM stdin;`.
-fn columns(toc: &Toc, table: &Entry) -> Option<String> {
+/// The columns of a table as the backup has them, but for generated ones.
+fn columns(toc: &Toc, table: &Entry) -> Vec<String> {
     let is_data = |entry: &&Entry| {
         entry.kind == "TABLE DATA" && entry.schema == table.schema && entry.name == table.name
     };
-    let copy = &toc.entries.iter().find(is_data)?.copy_statement;
-    let target = format!("{}.{}", table.schema, table.name);
-    let list = copy.trim_end().strip_suffix(") FROM stdin;")?;
-    // Names may hold brackets themselves; the list begins behind the table's own name.
-    let behind_name = list.find(&target).map_or(0, |at| at + target.len());
-    list[behind_name..]
-        .split_once('(')
-        .map(|(_, columns)| columns.to_owned())
+    let copied = toc.entries.iter().find(is_data).map(|entry| copied_columns(&entry.copy_statement));
+    // A partitioned table has no rows of its own.
+    copied
         .filter(|columns| !columns.is_empty())
+        .unwrap_or_else(|| table_columns(&table.definition).into_iter().map(|column| column.name).collect())
 }
 
-fn unknown_table(toc: &Toc, backup: &Backup, asked: &str) -> Failure {
-    let last = asked.rsplit('.').next().unwrap_or(asked).to_lowercase();
-    let near = |entry: &&Entry| {
-        entry.name.to_lowercase().contains(&last) || last.contains(&entry.name.to_lowercase())
-    };
-    let names: Vec<String> =
-        tables(toc).filter(near).take(3).map(|entry| format!("{}.{}", entry.schema, entry.name)).collect();
-    let failure = Failure::not_found(format!("backup {} has no table {asked}", backup.id));
-    if names.is_empty() {
-        let service = &backup.manifest.service;
-        return failure
-            .hint(format!("see its tables with: dokku pgbackup:info {service} {} --format json", backup.id));
-    }
-    failure.hint(format!("did you mean {}?", names.join(" or ")))
-}
-
-/// Carries a plan out.
-pub fn run_tables(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Result<TablesReport> {
-    let (target, id) = (plan.target.clone(), plan.backup.id.clone());
-    let run = Run { backup: Some(&id), ..Run::of("restore", Instant::now()) };
-    let ended = carry_out(host, plan, options);
-    aftermath::follow(host, &target, run, &ended);
+/// Plans it and carries it out.
+pub fn run_tables(
+    host: &Host<'_>,
+    target: &Service,
+    backup: Backup,
+    wanted: &[String],
+    options: &RestoreOptions,
+) -> Result<TablesReport> {
+    let id = backup.id.clone();
+    // Not to be taken for a restore of the whole database.
+    let run = Run { backup: Some(&id), ..Run::of("restore-table", Instant::now()) };
+    let planned = plan_tables(host, target, backup, wanted);
+    let ended = planned.and_then(|plan| carry_out(host, plan, options));
+    aftermath::follow(host, target, run, &ended);
     ended
 }
 
@@ -154,7 +169,7 @@ fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Res
     {
         return Err(Failure::refused(why).into());
     }
-    refuse_if_there(&server, service, &plan.schema)?;
+    refuse_if_there(&server, &plan)?;
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
     create_roles(&server, &plan.backup.folder, &facts)?;
     let scratch_database = swap::restoring_name(&service.database, host.now, &facts.databases);
@@ -200,18 +215,34 @@ fn restore_job<'a>(plan: &'a TablesPlan, folder: &'a Path, command: Vec<String>)
     }
 }
 
-fn refuse_if_there(server: &Server<'_>, service: &Service, schema: &str) -> Result<()> {
-    let question =
-        format!("select to_json(exists(select from pg_namespace where nspname = {}));\n", literal(schema));
-    if server.query::<bool>(&service.database, &question)? {
-        return Err(Failure::refused(format!("database {} has a schema {schema} already", service.database))
-            .hint(format!(
-                "when you need it no more: dokku postgres:connect {} <<<\"drop schema {schema} cascade\"",
-                service.name
-            ))
-            .into());
+/// An earlier restore of the same backup made it. Its copies are as good as new ones would be.
+fn refuse_if_there(server: &Server<'_>, plan: &TablesPlan) -> Result<()> {
+    let (service, schema) = (&plan.target, &plan.schema);
+    let question = format!(
+        "select coalesce((select to_json(array(select relname::text from pg_class where relnamespace = n.oid))
+  from pg_namespace n where nspname = {}), 'null');\n",
+        literal(schema)
+    );
+    let Some(copies) = server.query::<Option<Vec<String>>>(&service.database, &question)? else {
+        return Ok(());
+    };
+    let mut details = Vec::new();
+    for table in plan.tables.iter().filter(|table| copies.contains(&table.copy)) {
+        let statements = table.statements.iter().flat_map(Statements::all);
+        details.extend(statements.map(str::to_owned));
     }
-    Ok(())
+    if !details.is_empty() {
+        let connect = format!("dokku postgres:connect {}", service.name);
+        details.insert(0, format!("the copies in it can be used as they are; type into: {connect}"));
+    }
+    details.extend(plan.make_again());
+    Err(Failure::refused(format!("database {} has a schema {schema} already", service.database))
+        .details(details)
+        .hint(format!(
+            "when you need it no more: dokku postgres:connect {} <<<\"drop schema {schema} cascade\"",
+            service.name
+        ))
+        .into())
 }
 
 /// Loads the chosen tables' rows, and those of their partitions and heirs; how many rows each has then.

@@ -60,7 +60,9 @@ impl Target {
             );
         }
         let began = Instant::now();
-        swap::rename(server, incoming, live)?;
+        // What an earlier restore put aside was not live before this one: undo must not take it for that.
+        let older = swap::previous_databases(live, &self.facts.databases);
+        swap::rename(server, incoming, live, &older)?;
         Ok(began.elapsed())
     }
 

@@ -24,5 +24,6 @@ mod secrets;
 mod session;
 mod started;
 mod store;
+mod tables;
 mod torture;
 mod verify;

@@ -259,7 +259,7 @@ fn what_was_done_is_written_down_with_who_did_it() {
         .collect();
     let wanted = [
         ("delete", "root", true),
-        ("restore", "root", true),
+        ("restore-table", "root", true),
         ("restore", "root", false),
         ("create", "root", false),
         ("undo", "root", true),

@@ -24,6 +24,67 @@ fn lost_rows_come_back_and_undo_goes_there_and_back() {
 }
 
 #[test]
+fn undo_takes_back_the_last_restore_and_no_earlier_one() {
+    let service = Service::new("undone");
+    let database = service.database();
+    service.fill();
+    let id = service.create();
+    service.sql("delete from cows");
+    service.pgbackup("restore", &["--force"]).ok();
+    let drop_it = || service.sql_in("template1", &format!("drop database {database} with (force)"));
+    // Dropped after the restore: what that put aside is the last state there is.
+    drop_it();
+    service.pgbackup("undo", &[]).ok().says("It is what was live until 20").says("(just now, ");
+    assert_eq!(service.sql("select count(*) from cows"), "0");
+    // Brought back from nothing: what an earlier restore put aside was not live before, whatever our files know.
+    service.pgbackup("restore", &["--force"]).ok();
+    drop_it();
+    service.pgbackup("restore", &[&id, "--force"]).ok();
+    std::fs::remove_file(service.root().join("pgbackup/history.jsonl")).unwrap();
+    let look = service.databases();
+    service
+        .pgbackup("undo", &["--force"])
+        .fails(5, "there is nothing to undo")
+        .fails(5, "put no database aside");
+    drop_it();
+    service.pgbackup("undo", &["--force"]).fails(5, "there is nothing to undo");
+    // Nor does it lead back from a database that somebody else has made since.
+    let previous = look.iter().find(|name| name.contains("_previous_")).unwrap();
+    service.pgbackup("restore", &[&id, "--force"]).ok();
+    service.pgbackup("restore", &[&id, "--force"]).ok();
+    assert!(!service.databases().contains(previous), "{:?}", service.databases());
+    drop_it();
+    service.sql_in("template1", &format!("create database {database}"));
+    service.pgbackup("undo", &[]).fails(5, "there is nothing to undo");
+    service.assert_nothing_left();
+}
+
+#[test]
+fn what_was_live_long_ago_comes_back_with_a_yes_only() {
+    let service = Service::new("long-ago");
+    service.fill();
+    service.create();
+    service.sql("delete from cows");
+    service.pgbackup("restore", &["--force"]).ok();
+    let previous = service.databases().into_iter().find(|name| name.contains("_previous_")).unwrap();
+    let mark = "select substr(one, 22) from pg_db_role_setting, unnest(setconfig) one where one like 'pgbackup.replaced_by=%'";
+    let (oid, time) = service.sql(mark).split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let earlier = time.parse::<u64>().unwrap() - 7300;
+    service.sql_in(
+        "template1",
+        &format!("alter database {previous} set \"pgbackup.replaced_by\" = '{oid} {earlier}'"),
+    );
+    service.pgbackup("undo", &[]).fails(6, "not confirmed").fails(6, "(2 hours ago, ");
+    assert_eq!(service.sql("select count(*) from cows"), "5000");
+    service.pgbackup("undo", &["--force"]).ok().says("(2 hours ago, ");
+    assert_eq!(service.sql("select count(*) from cows"), "0");
+    // The mark went to the other database: no dump of a live one has it.
+    assert!(service.sql(mark).split_once(' ').is_some_and(|(now, _)| now != oid));
+    service.create();
+    service.pgbackup("diff", &["--fast"]).ok().says("No number of rows and no definition differs");
+}
+
+#[test]
 fn only_one_previous_database_is_kept() {
     let service = Service::new("previous");
     service.fill();
@@ -169,9 +230,11 @@ insert into parted values ('2026-02-02', 1), ('2026-08-08', 2);",
     assert_eq!(service.sql(&format!("select sum(b) from {schema}.\"we\"\"ird \"")), "6");
     assert_eq!(service.sql(&format!("select sum(n) from {schema}.parted")), "3");
     assert_eq!(service.sql("select count(*) from cows"), "4990");
-    // The line that the message gives brings the rows back.
-    let line = run.stdout.lines().map(str::trim).find(|line| line.starts_with("insert into")).unwrap();
-    service.sql(line);
+    // The lines that the message gives bring the rows back.
+    let lines: Vec<&str> =
+        run.stdout.lines().map(str::trim).filter(|line| line.starts_with("insert into")).collect();
+    assert_eq!(lines.len(), 2, "one for each table that is there\n{}", run.stdout);
+    lines.iter().for_each(|line| drop(service.sql(line)));
     assert_eq!(service.sql("select count(*), sum(id) from cows"), "5000|12502500");
     service
         .pgbackup("restore", &["--table", "cows"])

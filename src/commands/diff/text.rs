@@ -47,10 +47,12 @@ pub fn show(app: &App<'_>, service: &Service, outcome: &Outcome) {
         let restore = format!("dokku pgbackup:restore {} {id}", service.name);
         let lost = lost_tables(&outcome.diff.tables);
         if !lost.is_empty() && lost.len() <= NAMED_TABLES {
-            let tables: Vec<String> =
-                lost.iter().map(|name| format!(" --table {}", shell_word(name))).collect();
             app.ui.detail("To look at these tables as they were, and bring rows of them back:");
-            app.ui.detail(&format!("  {restore}{}", tables.concat()));
+            app.ui.detail(&format!("  {restore} \\"));
+            for (at, name) in lost.iter().enumerate() {
+                let more = if at + 1 < lost.len() { " \\" } else { "" };
+                app.ui.detail(&format!("    --table {}{more}", shell_word(name)));
+            }
         }
         app.ui.detail("A restore of that backup would undo all this:");
         app.ui.detail(&format!("  {restore}"));
