@@ -13,6 +13,7 @@ use crate::files;
 use crate::layout::{self, ServiceLayout};
 use crate::lock::BackupLock;
 use crate::manifest::{Manifest, Pinned, Pushed, Verified, read_manifest_bytes};
+use crate::nearest::nearest;
 use crate::service_name::ServiceName;
 
 /// A backup whose folder is complete and whose manifest is understood.
@@ -192,12 +193,13 @@ pub fn find(service: &ServiceName, entries: Vec<Entry>, wanted: Option<&str>) ->
                 .into()
         });
     };
+    let meant = nearest(wanted, entries.iter().map(Entry::name)).map(|name| format!("did you mean {name}? "));
     let matching: Vec<Entry> =
         entries.into_iter().filter(|entry| !wanted.is_empty() && entry.name().starts_with(wanted)).collect();
     let exact = matching.iter().position(|entry| entry.name() == wanted);
     match (exact, matching.len()) {
         (None, 0) => Err(Failure::not_found(format!("{service} has no backup {}", shown(wanted)))
-            .hint(list_hint)
+            .hint(meant.unwrap_or_default() + &list_hint)
             .into()),
         (None, count) if count > 1 => {
             let names: Vec<&str> = matching.iter().map(Entry::name).take(5).collect();

@@ -95,7 +95,7 @@ impl App<'_> {
     /// The backup of `source` that `wanted` names, or the newest good one.
     fn choose(&self, source: &Service, wanted: Option<&str>) -> Result<Backup> {
         let chosen = catalog::choose(source, wanted);
-        chosen.map_err(|error| self.or_destroyed(error, &source.name))
+        chosen.map_err(|error| if wanted.is_none() { self.or_destroyed(error, &source.name) } else { error })
     }
 
     fn or_destroyed(&self, error: anyhow::Error, name: &ServiceName) -> anyhow::Error {

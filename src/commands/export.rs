@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::App;
-use crate::catalog;
 use crate::cli::{self, ExportArgs};
 use crate::encryption::Recipients;
 use crate::error::Failure;
@@ -20,8 +19,8 @@ pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
     }
     let recipients = Some(Recipients::all(&args.recipients)).filter(|all| all.count() > 0);
     let mut out = DataOut::open(app.docker.interrupt(), &example(args, recipients.is_some()))?;
-    let service = app.dokku.service(&args.service)?;
-    let backup = catalog::choose(&service, args.backup.as_deref())?;
+    let service = app.service(&args.service)?;
+    let backup = app.choose(&service, args.backup.as_deref())?;
     if !backup.is_good() {
         app.ui.warn(&format!("the last verification of backup {} found something wrong", backup.id));
     }

@@ -14,7 +14,7 @@ const HEADINGS: [&str; 6] = ["WHEN", "COMMAND", "BACKUP", "BY", "TOOK", "RESULT"
 const ALIGN: [Align; 6] = [Align::Left, Align::Left, Align::Left, Align::Left, Align::Right, Align::Left];
 
 pub fn run(app: &App<'_>, args: &HistoryArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let mut events = history::read(&service.layout)?;
     events.truncate(args.limit);
     if args.format == Format::Json {

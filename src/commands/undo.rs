@@ -20,7 +20,7 @@ struct Undone<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &UndoArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let agree = |plan: &UndoPlan| {
         if !plan.is_long_ago(app.now) {
             return Ok(());

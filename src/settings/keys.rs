@@ -8,6 +8,7 @@ use toml::Value;
 use super::Room;
 use crate::encryption::Recipients;
 use crate::error::Failure;
+use crate::nearest::nearest;
 use crate::schedule::Schedule;
 use crate::units;
 
@@ -164,9 +165,11 @@ impl Key {
     pub fn find(name: &str) -> Result<&'static Key> {
         KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
             let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-            Failure::usage(format!("there is no setting {name:?}"))
-                .hint(format!("the settings are: {}", names.join(", ")))
-                .into()
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}? all of them: dokku pgbackup:help set"),
+                None => format!("the settings are: {}", names.join(", ")),
+            };
+            Failure::usage(format!("there is no setting {name:?}")).hint(hint).into()
         })
     }
 

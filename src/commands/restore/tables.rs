@@ -3,7 +3,6 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::catalog;
 use crate::cli::{Format, RestoreArgs};
 use crate::commands::App;
 use crate::dokku::Service;
@@ -33,7 +32,7 @@ struct TableView<'a> {
 
 pub fn restore(app: &App<'_>, args: &RestoreArgs, service: &Service) -> Result<()> {
     let host = app.host();
-    let backup = catalog::choose(service, args.backup.as_deref())?;
+    let backup = app.choose(service, args.backup.as_deref())?;
     if args.dry_run {
         return show_plan(app, args.format, &plan_tables(&host, service, backup, &args.tables)?);
     }
