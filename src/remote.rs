@@ -376,15 +376,20 @@ mod tests {
     #[test]
     fn no_address_makes_the_client_panic() {
         let (endpoints, buckets) = (
-            [None, Some("http://127.0.0.1:1"), Some("http://[::1]:1"), Some("http://localhost:1/a/b")],
+            [
+                "http://a.invalid",
+                "http://127.1:1",
+                "http://[::1]:1",
+                "http://localhost:1/a/b",
+                "http://my_x:1",
+            ],
             ["cows", "Cows", "my_cows", "my.cows", "cows-", "xn--cows", "0x1", "127", "...", "a..b"],
         );
         for endpoint in endpoints {
             for bucket in buckets {
                 let place = Place {
                     address: format!("s3://{bucket}/x"),
-                    // AWS itself is not asked.
-                    endpoint: Some(endpoint.unwrap_or("http://a.invalid").to_owned()),
+                    endpoint: Some(endpoint.to_owned()),
                     credentials: Some(place::Credentials {
                         access_key_id: "id".into(),
                         secret_access_key: "secret".into(),

@@ -204,7 +204,7 @@ pub fn identities(from: Option<&str>, interrupt: &Interrupt) -> Result<Option<Id
         Some(path) => {
             let file = File::open(path).map_err(|error| {
                 Failure::refused(format!("the identity file {path} cannot be read: {error}"))
-                    .hint("this runs as dokku's user: hand the key over on standard input, --identity - --force < key.txt")
+                    .hint("hand it over on standard input: --identity - --force < key.txt")
             })?;
             Identities::read(file, path).map(Some)
         }
@@ -350,12 +350,11 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
         }
     }
     if let (Some(newest), false) = (found.iter().find(|offsite| offsite.state.is_ok()), app.ui.is_quiet()) {
+        let is_encrypted = newest.index().is_some_and(|index| index.encrypted);
+        let identity = if is_encrypted { " --identity - --force < key.txt" } else { "" };
         app.ui.detail(&format!(
-            "Restore one:  dokku pgbackup:restore <service> --from-remote {} {}",
+            "Restore one:  dokku pgbackup:restore <service> --from-remote {} {}{identity}",
             newest.service, newest.id
         ));
-        if newest.index().is_some_and(|index| index.encrypted) {
-            app.ui.detail("              with its private key:  … --identity - --force < key.txt");
-        }
     }
 }

@@ -34,7 +34,12 @@ fn parse(endpoint: &str) -> Result<Url, String> {
     if endpoint.len() > MAX_LENGTH || rest.split('/').skip(1).any(|part| part == "." || part == "..") {
         return Err(wrong("its path cannot be used"));
     }
-    Url::parse(endpoint).map_err(|error| wrong(&error.to_string()))
+    let url = Url::parse(endpoint).map_err(|error| wrong(&error.to_string()))?;
+    let mut labels = url.domain().unwrap_or("x").trim_end_matches('.').split('.');
+    if labels.any(|label| label.is_empty() || label.len() > MAX_LABEL) {
+        return Err(wrong("its host cannot be one"));
+    }
+    Ok(url)
 }
 
 /// Why the bucket cannot be named in the host but only in the path; `None` where it can.

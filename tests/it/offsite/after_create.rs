@@ -29,6 +29,17 @@ fn the_report_of_a_backup_knows_that_it_was_pushed() {
 }
 
 #[test]
+fn settings_that_cannot_be_read_keep_nothing_back_in_silence() {
+    let (service, store) = with_remote("settings");
+    service.pgbackup("set", &["push-on-create", "on"]).ok();
+    fs::write(service.root().join("pgbackup/settings.toml"), "push-on-create = 3\n").unwrap();
+    let silent = service.pgbackup("create", &[]);
+    let words = format!("nothing of {} was taken to its remote", service.name);
+    assert!(silent.stderr.contains(&words), "{}", silent.stderr);
+    assert!(store.objects("server1").is_empty());
+}
+
+#[test]
 fn an_interrupt_of_the_push_is_told_after_the_backup() {
     let (service, store) = with_remote("cut-short");
     fill_with_noise(&service, 26);
