@@ -262,8 +262,9 @@ Examples:
   file:///mnt/nas/folder  a folder that is mounted on this server
 
 Examples:
-  dokku pgbackup:remote-set --global s3://cows-backups/server1 \\
-    --region eu-central-1 --credentials stdin
+  printf '%s\\n' \"$ACCESS_KEY_ID\" \"$SECRET_ACCESS_KEY\" |
+    dokku pgbackup:remote-set --global s3://cows-backups/server1 \\
+      --region eu-central-1 --credentials stdin
   dokku pgbackup:remote-set happycows-db s3://cows/db \\
     --endpoint https://minio.example.com --path-style
   dokku pgbackup:remote-set --global file:///mnt/nas/pgbackup"

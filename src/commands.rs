@@ -44,6 +44,7 @@ use crate::error::{Failure, Kind};
 use crate::host::{Host, SCHEDULE};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
+use crate::progress::Progress;
 use crate::service_name::ServiceName;
 use crate::ui::{self, Ui};
 
@@ -117,6 +118,14 @@ fn hide_foreign_apps<'m>(app: &App<'_>, manifests: impl Iterator<Item = &'m mut 
         manifest.apps.retain(|app| visible.contains(&app.name));
     }
     Ok(())
+}
+
+/// The same of a report on work that is done, which must not fail any more: where nobody can be asked, all are left out.
+fn hide_foreign_apps_for_sure(app: &App<'_>, manifest: &mut Manifest) {
+    if let Err(error) = hide_foreign_apps(app, std::iter::once(&mut *manifest)) {
+        manifest.apps.clear();
+        app.ui.warn(&format!("no apps are shown, as it is not known which you may see: {error:#}"));
+    }
 }
 
 /// Runs one command.

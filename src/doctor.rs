@@ -312,7 +312,8 @@ fn remote(host: &Host<'_>, service: &Service, status: &Status) -> Option<Finding
     let cure = format!("dokku pgbackup:remote-check {name}");
     match remote::place::of(host.dokku.layout(), Some(&service.layout)) {
         Err(error) => {
-            Some(Finding::new(Some(service), error.to_string(), "set it again: dokku pgbackup:remote-set"))
+            let cure = format!("dokku pgbackup:remote-set {name}|--global <address>");
+            Some(Finding::new(Some(service), error.to_string(), cure))
         }
         Ok(None) => is_wanted.then(|| {
             let what = "push-on-create is on, and no remote is set";

@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::layout::ServiceLayout;
 use crate::manifest::Pool;
+use crate::pg_version::PgVersion;
 use crate::prune;
 use crate::remote::{Object, Patience, Remote, place};
 use crate::retention::{self, Candidate, Policies, Verdict};
@@ -28,6 +29,9 @@ use crate::service_name::ServiceName;
 /// The version of the form in which backups lie at a remote.
 pub const FORMAT: u32 = 1;
 pub const INDEX: &str = "index.toml";
+/// How the names of parts end.
+pub const PLAIN: &str = ".tar";
+pub const ENCRYPTED: &str = ".tar.age";
 /// More than the parts of any backup take in an index.
 const MAX_INDEX: u64 = 256 * 1024 * 1024;
 /// Parts without an index, left by a push that never went on.
@@ -41,6 +45,10 @@ pub struct Index {
     pub id: BackupId,
     pub pool: Pool,
     pub started_at: DateTime<Utc>,
+    /// Of the server, as in the manifest: which service it can be restored into is to be known before it is fetched. Older
+    /// indexes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version_num: Option<PgVersion>,
     /// Of the backup's files, as in its manifest.
     pub size_bytes: u64,
     /// Whether each part is an age file.
@@ -131,9 +139,25 @@ pub fn open(
 /// What lies at the remote of one service or, without a name, of all; newest first. Without the parts of each, which
 /// together may be many.
 pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsite>> {
-    let objects = remote.list(service.map_or("", ServiceName::as_str))?;
+    let mut found: Vec<Offsite> = Vec::new();
+    for ((service, id), objects) in folders(remote, service)? {
+        let mut offsite = look(remote, service, id, &objects)?;
+        if let Ok(index) = &mut offsite.state {
+            index.parts = Vec::new();
+        }
+        found.push(offsite);
+    }
+    found.sort_by(|a, b| (&a.service, &b.id).cmp(&(&b.service, &a.id)));
+    Ok(found)
+}
+
+/// The objects of each backup.
+fn folders(
+    remote: &Remote,
+    service: Option<&ServiceName>,
+) -> Result<BTreeMap<(ServiceName, BackupId), Vec<Object>>> {
     let mut folders: BTreeMap<(ServiceName, BackupId), Vec<Object>> = BTreeMap::new();
-    for object in objects {
+    for object in remote.list(service.map_or("", ServiceName::as_str))? {
         let mut words = object.key.split('/');
         let (Some(name), Some(id), Some(_), None) = (words.next(), words.next(), words.next(), words.next())
         else {
@@ -143,16 +167,19 @@ pub fn list(remote: &Remote, service: Option<&ServiceName>) -> Result<Vec<Offsit
             folders.entry((name, id)).or_default().push(object);
         }
     }
-    let mut found: Vec<Offsite> = Vec::new();
-    for ((service, id), objects) in folders {
-        let mut offsite = look(remote, service, id, &objects)?;
-        if let Ok(index) = &mut offsite.state {
-            index.parts = Vec::new();
-        }
-        found.push(offsite);
-    }
-    found.sort_by(|a, b| (&a.service, &b.id).cmp(&(&b.service, &a.id)));
-    Ok(found)
+    Ok(folders)
+}
+
+/// Whether the newest backup there whose upload came to its end is encrypted: of the service, or where it has none there, of
+/// all. Names tell it, so nothing is read. `None` without any.
+pub fn is_newest_encrypted(remote: &Remote, service: &ServiceName) -> Result<Option<bool>> {
+    let newest_in = |service| -> Result<Option<bool>> {
+        let mut found: Vec<_> = folders(remote, service)?.into_iter().collect();
+        found.retain(|(_, objects)| objects.iter().any(|object| object.key.ends_with(&format!("/{INDEX}"))));
+        let newest = found.into_iter().max_by(|((_, one), _), ((_, other), _)| one.cmp(other));
+        Ok(newest.map(|(_, objects)| objects.iter().any(|object| object.key.ends_with(ENCRYPTED))))
+    };
+    newest_in(Some(service))?.map_or_else(|| newest_in(None), |found| Ok(Some(found)))
 }
 
 /// What lies there of one backup, with its parts; `None` when nothing does.
@@ -234,9 +261,11 @@ pub fn choose(
             .hint(hint)
             .into()),
         1 => Ok(matching.remove(0)),
-        count => Err(Failure::usage(format!("{wanted} stands for {count} backups of {service}"))
-            .hint("type more of the id")
-            .into()),
+        count => {
+            let names: Vec<&str> = matching.iter().map(|one| one.id.as_str()).take(5).collect();
+            let message = format!("{wanted} stands for {count} backups of {service}: {}", names.join(", "));
+            Err(Failure::usage(message).hint("type more of the id").into())
+        }
     }
 }
 
@@ -363,7 +392,10 @@ mod tests {
 
     #[test]
     fn an_index_is_not_believed() {
-        assert!(Index::parse(index("part-000001.tar").as_bytes()).is_ok());
+        let old = Index::parse(index("part-000001.tar").as_bytes()).unwrap();
+        assert_eq!(old.server_version_num, None);
+        let new = format!("server_version_num = 170012\n{}", index("part-000001.tar"));
+        assert_eq!(Index::parse(new.as_bytes()).unwrap().server_version_num, Some(PgVersion(170_012)));
         for part in ["part-/../x", "x", "../part-1"] {
             assert!(Index::parse(index(part).as_bytes()).is_err(), "{part}");
         }

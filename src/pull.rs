@@ -21,11 +21,14 @@ use crate::files;
 use crate::host::Host;
 use crate::layout::{DUMP, ServiceLayout};
 use crate::leftovers;
+use crate::likeness;
 use crate::manifest::Pushed;
 use crate::offsite::{self, Index, Offsite, Part};
+use crate::pg_version::PgVersion;
+use crate::postgres::MAINTENANCE_DATABASE;
 use crate::remote::Remote;
 use crate::scratch::Scratch;
-use crate::settings::Settings;
+use crate::server::Server;
 use crate::tarball::{self, Limits};
 use crate::units;
 use crate::verify;
@@ -36,6 +39,9 @@ const MAX_PART: u64 = 256 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// A file for each of a million tables.
 const MAX_FILES: usize = 2_000_000;
+
+/// Of the server to restore into, alone: the database may be gone.
+const SERVER_VERSION: &str = "select current_setting('server_version_num')";
 
 /// What was brought back.
 #[derive(Debug)]
@@ -72,7 +78,7 @@ fn bring_home(
     leftovers::clear_drills(host, service)?;
     // Not behind the service's lock: a download may take hours, and deploys and schedules need that.
     let scratch = Scratch::begin(host, service, &offsite.id)?;
-    let fetched = fetch(host, &host.settings(service)?, remote, index, identities, &scratch.folder)?;
+    let fetched = fetch(host, service, remote, index, identities, &scratch.folder)?;
     let pushed = Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None };
     pushed.write(&fetched.folder)?;
     make_durable(host, &fetched.folder)?;
@@ -110,20 +116,39 @@ pub fn visit(
     index: &Index,
     identities: Option<&Identities>,
 ) -> Result<Visitor> {
+    refuse_older_server(host, target, index)?;
     leftovers::clear_drills(host, target)?;
     let scratch = Scratch::begin(host, target, &index.id)?;
     let layout = ServiceLayout::at(scratch.folder.clone());
     files::create_private_folders(&layout.backups())?;
-    fetch(host, &host.settings(target)?, remote, index, identities, &layout.backups())?;
+    fetch(host, target, remote, index, identities, &layout.backups())?;
     let database = index.service.as_str().replace(['-', '.'], "_");
     let source = Service { name: index.service.clone(), layout, database };
     Ok(Visitor { source, _scratch: scratch })
 }
 
+/// A download may take hours, and this is known before. An index that does not tell is one of an older pgbackup's: then the
+/// plan of the restore finds it out.
+fn refuse_older_server(host: &Host<'_>, target: &Service, index: &Index) -> Result<()> {
+    let Some(version) = index.server_version_num else { return Ok(()) };
+    let server = Server::of(host, target)?;
+    let there: PgVersion = server.query(MAINTENANCE_DATABASE, SERVER_VERSION)?;
+    match likeness::version_obstacle(version, there) {
+        None => Ok(()),
+        Some(why) => Err(Failure::refused(why)
+            .hint(format!(
+                "restore it into one that fits: dokku postgres:create {}-{major} --image-version {major}",
+                target.name,
+                major = version.major()
+            ))
+            .into()),
+    }
+}
+
 /// Unpacks the backup into `into` and looks at all of it.
 fn fetch(
     host: &Host<'_>,
-    settings: &Settings,
+    target: &Service,
     remote: &Remote,
     index: &Index,
     identities: Option<&Identities>,
@@ -134,10 +159,10 @@ fn fetch(
             "backup {} is encrypted, and this server has no key for it",
             index.id
         ))
-        .hint("give the private key: --identity <file>, or --identity - and the key on standard input")
+        .hint("hand the private key over on standard input: --identity - --force < key.txt")
         .into());
     }
-    check_space(settings, index, into)?;
+    check_space(host, target, index, into)?;
     host.progress.step(&format!("Fetching {} of {} from {}", index.id, index.service, remote.shown));
     let unpacked = unpack(host, remote, index, identities, into)?;
     host.progress.done();
@@ -162,9 +187,9 @@ fn fetch(
     }
 }
 
-fn check_space(settings: &Settings, index: &Index, into: &Path) -> Result<()> {
+fn check_space(host: &Host<'_>, target: &Service, index: &Index, into: &Path) -> Result<()> {
     let space = files::space(into)?;
-    let stays = settings.min_free.of(space.total);
+    let stays = host.settings(target)?.min_free.of(space.total);
     if space.free >= stays.saturating_add(index.stored_bytes()) {
         return Ok(());
     }
@@ -176,7 +201,10 @@ fn check_space(settings: &Settings, index: &Index, into: &Path) -> Result<()> {
         units::bytes(stays),
         units::bytes(index.stored_bytes())
     ))
-    .hint("make room, or allow less to stay free: dokku pgbackup:set <service> min-free <size or percent>")
+    .hint(format!(
+        "make room, or allow less to stay free: dokku pgbackup:set {} min-free <size or percent>",
+        target.name
+    ))
     .into())
 }
 

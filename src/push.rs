@@ -75,9 +75,12 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));
     let recipients = settings.recipients.as_ref();
     // What lies there whole is not written over: if that were interrupted, it would be neither the old nor the new one.
-    let (index, resumed) = match there_already(&remote, service, backup, recipients)? {
-        Some(index) => (index.clone(), index.parts.len()),
-        None => send(host, service, backup, &remote, &settings)?,
+    let (index, resumed) = if let Some(index) = there_already(&remote, service, backup, recipients)? {
+        let count = index.parts.len();
+        (index, count)
+    } else {
+        refuse_plain_beside_encrypted(&remote, service, &settings)?;
+        send(host, service, backup, &remote, &settings)?
     };
     offsite::remove_strays(&remote, &index)?;
     Pushed { at: host.time(), remote: remote.shown.clone(), good: true, problem: None }
@@ -111,6 +114,24 @@ fn there_already(
     Ok(found.and_then(|offsite| offsite.state.ok()).filter(is_same))
 }
 
+/// A key that was not set, perhaps not yet, is the only thing between somebody's data and whoever reads the bucket. Where the
+/// newest backup there is encrypted, one that is not is taken for a mistake.
+fn refuse_plain_beside_encrypted(remote: &Remote, service: &Service, settings: &Settings) -> Result<()> {
+    if settings.recipients.is_some() || offsite::is_newest_encrypted(remote, &service.name)? != Some(true) {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "nothing goes unencrypted to {}, where the newest backup is encrypted",
+        remote.shown
+    ))
+    .hint(format!(
+        "set the public key: dokku pgbackup:set {0} age-recipient <key>\n\
+         or another address for what is not encrypted: dokku pgbackup:remote-set {0} <address>",
+        service.name
+    ))
+    .into())
+}
+
 fn recipients_sha256(recipients: &Recipients) -> String {
     sha256_hex(recipients.to_string().as_bytes())
 }
@@ -134,6 +155,7 @@ fn send(
         id: backup.id.clone(),
         pool: backup.manifest.pool,
         started_at: backup.manifest.started_at,
+        server_version_num: Some(backup.manifest.server.version_num),
         size_bytes: backup.manifest.dump.size_bytes,
         encrypted: recipients.is_some(),
         recipients_sha256: recipients.map(recipients_sha256),
@@ -219,10 +241,19 @@ pub fn mark(host: &Host<'_>, service: &Service, settings: &Settings) -> Option<P
 /// Takes away what is marked and not there yet, of one pool or of all. What fails is told and stays for the next time; it
 /// fails nothing else.
 pub fn push_marked(host: &Host<'_>, service: &Service, only: Option<Pool>) -> Vec<PushReport> {
-    if !host.settings(service).is_ok_and(|settings| settings.push_on_create) {
-        return Vec::new();
-    }
-    let backups = catalog::list(&service.layout).map(catalog::whole).unwrap_or_default();
+    let backups = match host.settings(service).and_then(|settings| {
+        if settings.push_on_create {
+            catalog::list(&service.layout).map(catalog::whole)
+        } else {
+            Ok(Vec::new())
+        }
+    }) {
+        Ok(backups) => backups,
+        Err(error) => {
+            host.progress.warn(&format!("nothing of {} was taken to its remote: {error:#}", service.name));
+            return Vec::new();
+        }
+    };
     let is_marked = |backup: &&Backup| {
         backup.pushed.as_ref().is_some_and(|pushed| !pushed.good)
             && backup.is_good()
@@ -236,12 +267,14 @@ pub fn push_marked(host: &Host<'_>, service: &Service, only: Option<Pool>) -> Ve
             Err(error) => {
                 host.progress.done();
                 host.progress.warn(&format!("backup {} is not at the remote yet: {error:#}", backup.id));
+                let hint = error::failure_in(&error).and_then(|failure| failure.hint.as_ref());
+                hint.into_iter().flat_map(|hint| hint.lines()).for_each(|line| host.progress.warn(line));
                 host.progress.warn(&format!(
                     "the next run tries again, or: dokku pgbackup:push {} --all",
                     service.name
                 ));
                 // One that is damaged says nothing of the others; anything else keeps them back, too.
-                if error::kind_of(&error) != Kind::Refused {
+                if !error::failure_in(&error).is_some_and(|failure| failure.blames_data) {
                     break;
                 }
             }
@@ -459,16 +492,16 @@ struct Sender<'a> {
 impl Sender<'_> {
     fn send(&self, number: usize, piece: Vec<u8>) -> Result<Part> {
         let (bytes, suffix) = match self.recipients {
-            None => (piece, "tar"),
+            None => (piece, offsite::PLAIN),
             Some(recipients) => {
                 let mut writer = recipients.encrypt(Vec::with_capacity(piece.len() + 64 * 1024))?;
                 writer.write_all(&piece)?;
                 drop(piece);
-                (writer.finish().context("encrypting")?, "tar.age")
+                (writer.finish().context("encrypting")?, offsite::ENCRYPTED)
             }
         };
         let part = Part {
-            name: format!("part-{}-{number:06}.{suffix}", self.journal.series),
+            name: format!("part-{}-{number:06}{suffix}", self.journal.series),
             size: bytes.len() as u64,
             sha256: sha256_hex(&bytes),
         };

@@ -2,6 +2,7 @@
 //! only place where anything is asynchronous.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::service_name::ServiceName;
 
 pub mod address;
+pub mod endpoint;
 mod explain;
 pub mod place;
 
@@ -36,8 +38,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// For all attempts together. A connection that died without a word takes a whole [`REQUEST_TIMEOUT`] of it.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// The region of a store that has none.
-const DEFAULT_REGION: &str = "us-east-1";
 
 /// How hard a request is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,10 @@ pub struct Object {
 
 impl Remote {
     pub fn open(place: &Place, patience: Patience, interrupt: Interrupt) -> Result<Self> {
-        let address = place.address().map_err(Failure::usage)?;
+        let address = place.check().and_then(|()| place.address()).map_err(|why| {
+            Failure::failed(format!("the remote {} cannot be used: {why}", place.address))
+                .hint("set it again: dokku pgbackup:remote-set <service>|--global <address>")
+        })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (store, prefix): (Arc<dyn ObjectStore>, Path) = match &address {
             Address::S3 { bucket, prefix } => (
@@ -95,8 +98,11 @@ impl Remote {
     }
 
     /// Runs one request. An interrupt ends it.
+    ///
+    /// The client unwraps what it believes cannot fail. What we know of that is kept from it (`Place::check`); should there
+    /// be more, it ends a push, not the run that has just made a backup, nor a deploy. Where it was stays on stderr.
     fn wait<T>(&self, key: &str, request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        self.handle.block_on(async {
+        let waiting = async {
             let mut request = pin!(request);
             loop {
                 match tokio::time::timeout(TICK, &mut request).await {
@@ -104,7 +110,19 @@ impl Remote {
                     Err(_) => self.interrupt.check()?,
                 }
             }
-        })
+        };
+        // Nothing of the request is used again.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.handle.block_on(waiting)));
+        ended.unwrap_or_else(|_| Err(self.fault_of_the_client()))
+    }
+
+    fn fault_of_the_client(&self) -> anyhow::Error {
+        Failure::tool(format!("the client for {} has a fault, which is told above", self.shown))
+            .hint(format!(
+                "set the remote again: dokku pgbackup:remote-set <service>|--global {}",
+                self.shown
+            ))
+            .into()
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -113,11 +131,22 @@ impl Remote {
         Path::parse(&whole).map_err(|error| anyhow!("{error}"))
     }
 
-    /// Stores an object and looks at what is there afterwards: its size and its checksum. Where the store does not tell
-    /// an MD5 (with some ways of encryption it cannot), the object is read back.
+    /// Stores an object and looks at what is there afterwards.
     pub fn put(&self, key: &str, bytes: &Bytes) -> Result<()> {
+        self.write(key, bytes)?;
+        self.look_at(key, bytes)
+    }
+
+    /// Stores an object, and believes the answer.
+    pub fn write(&self, key: &str, bytes: &Bytes) -> Result<()> {
         let path = self.path(key)?;
-        self.wait(key, self.store.put(&path, bytes.clone().into()))?;
+        self.wait(key, self.store.put(&path, bytes.clone().into())).map(drop)
+    }
+
+    /// Whether an object is there as it was sent: its size and its checksum. Where the store does not tell an MD5 (with some
+    /// ways of encryption it cannot), the object is read back.
+    fn look_at(&self, key: &str, bytes: &Bytes) -> Result<()> {
+        let path = self.path(key)?;
         let found = self.wait(key, self.store.head(&path))?;
         if found.size != bytes.len() as u64 {
             return Err(self.not_as_sent(key));
@@ -182,6 +211,27 @@ impl Remote {
         Ok(found.into_iter().filter_map(object).collect())
     }
 
+    /// The folders right below the remote's prefix; where there are none, those in the nearest folder above that has some.
+    /// Also the place where they are.
+    pub fn folders(&self) -> Result<(String, Vec<String>)> {
+        let mut place = self.prefix.clone();
+        loop {
+            let found = self.wait("", self.store.list_with_delimiter(Some(&place)))?;
+            let names = found.common_prefixes.iter().filter_map(Path::filename).map(str::to_owned);
+            let names: Vec<String> = names.collect();
+            if !names.is_empty() || place.as_ref().is_empty() {
+                return Ok((place.to_string(), names));
+            }
+            let above = place.as_ref().rsplit_once('/').map_or("", |(above, _)| above);
+            place = Path::parse(above).map_err(|error| anyhow!("{error}"))?;
+        }
+    }
+
+    /// The remote's prefix in its bucket; empty for a folder and for a whole bucket.
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_ref()
+    }
+
     /// Removes an object; one that is not there is fine.
     pub fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
@@ -211,7 +261,7 @@ impl Drop for Remote {
 fn mounted(place: &Place, folder: &std::path::Path, patience: Patience) -> Result<LocalFileSystem> {
     if !folder.is_dir() {
         return Err(Failure::refused(format!("the remote's folder {} is not there", folder.display()))
-            .hint("is it mounted? make it for user dokku, or set another one: dokku pgbackup:remote-set")
+            .hint("is it mounted? make it for user dokku, or set another one: dokku pgbackup:remote-set <service>|--global <address>")
             .into());
     }
     // Whoever only asks may be about to make it a remote.
@@ -220,7 +270,7 @@ fn mounted(place: &Place, folder: &std::path::Path, patience: Patience) -> Resul
             "the remote's folder {} is there, but nothing of a remote is in it",
             folder.display()
         ))
-        .hint("is it mounted? if it is new: dokku pgbackup:remote-check")
+        .hint("is it mounted? if it is new: dokku pgbackup:remote-check <service>|--global")
         .into());
     }
     files::write_for_us_alone();
@@ -242,12 +292,13 @@ fn s3(place: &Place, bucket: &str, patience: Patience) -> Result<AmazonS3> {
         .with_allow_http(place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")));
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(place.region.as_deref().unwrap_or(DEFAULT_REGION))
-        .with_virtual_hosted_style_request(!place.path_style)
+        .with_region(place.region())
+        .with_virtual_hosted_style_request(!place.names_bucket_in_path())
         .with_client_options(client)
         .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries, retry_timeout });
     if let Some(endpoint) = &place.endpoint {
-        builder = builder.with_endpoint(endpoint_of(endpoint, bucket, place.path_style));
+        builder =
+            builder.with_endpoint(endpoint::with_bucket(endpoint, bucket, place.names_bucket_in_path()));
     }
     if let Some(credentials) = &place.credentials {
         builder = builder
@@ -258,16 +309,6 @@ fn s3(place: &Place, bucket: &str, patience: Patience) -> Result<AmazonS3> {
         }
     }
     builder.build().context("the remote's settings")
-}
-
-/// For a bucket in the host's name, the client wants that in the endpoint (its documentation of
-/// `with_virtual_hosted_style_request`).
-fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
-    let endpoint = endpoint.trim_end_matches('/');
-    match endpoint.split_once("://") {
-        Some((scheme, host)) if !path_style => format!("{scheme}://{bucket}.{host}"),
-        _ => endpoint.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -320,6 +361,51 @@ mod tests {
         assert_eq!(keys(""), ["db/1/index.toml", "db/1/part"]);
         assert_eq!(keys("db"), keys(""));
         assert_eq!(keys("none"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_panic_of_the_client_is_a_failure_of_the_remote() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = open(&place(folder.path()), Patience::Question).unwrap();
+        let error = remote.wait("x", async { panic!("as if") }).map(|(): ()| ()).unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), 7);
+        assert!(error.to_string().contains("has a fault"), "{error}");
+        remote.reach().unwrap();
+    }
+
+    #[test]
+    fn no_address_makes_the_client_panic() {
+        let (endpoints, buckets) = (
+            [
+                "http://a.invalid",
+                "http://127.1:1",
+                "http://[::1]:1",
+                "http://localhost:1/a/b",
+                "http://my_x:1",
+            ],
+            ["cows", "Cows", "my_cows", "my.cows", "cows-", "xn--cows", "0x1", "127", "...", "a..b"],
+        );
+        for endpoint in endpoints {
+            for bucket in buckets {
+                let place = Place {
+                    address: format!("s3://{bucket}/x"),
+                    endpoint: Some(endpoint.to_owned()),
+                    credentials: Some(place::Credentials {
+                        access_key_id: "id".into(),
+                        secret_access_key: "secret".into(),
+                        session_token: None,
+                    }),
+                    ..place(std::path::Path::new("/"))
+                };
+                let Ok(remote) = open(&place, Patience::Question) else { continue };
+                let request = remote.store.list_with_delimiter(Some(&remote.prefix));
+                let asked = remote.handle.block_on(async {
+                    let request = pin!(request);
+                    tokio::time::timeout(Duration::from_millis(20), request).await
+                });
+                assert!(!matches!(asked, Ok(Ok(_))));
+            }
+        }
     }
 
     #[test]

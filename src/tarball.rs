@@ -95,6 +95,7 @@ fn present<T>(backup: &Backup, name: &str, found: io::Result<T>) -> Result<T> {
 fn damaged(backup: &Backup, what: &str) -> anyhow::Error {
     Failure::refused(format!("backup {} is damaged: {what}", backup.id))
         .hint(format!("choose another one: dokku pgbackup:list {}", backup.manifest.service))
+        .blames_data(true)
         .into()
 }
 

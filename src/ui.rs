@@ -250,14 +250,26 @@ impl Ui {
 
     /// Asks on the terminal for what must not be shown, whatever standard input is; `None` where there is no terminal.
     pub fn ask_secret(&self, question: &str, interrupt: &Interrupt) -> Result<Option<String>> {
+        Ok(self.ask_secrets(&[question], interrupt)?.and_then(|answers| answers.into_iter().next()))
+    }
+
+    /// Several of them, which may be pasted in one go; an empty answer ends it.
+    pub fn ask_secrets(&self, questions: &[&str], interrupt: &Interrupt) -> Result<Option<Vec<String>>> {
         let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
             return Ok(None);
         };
         self.clear_bar();
         let Ok(_hidden) = Hidden::begin(&terminal) else { return Ok(None) };
-        let _ = write!(&terminal, "{question}: ");
-        let answer = Self::typed(&mut Awaited::of(&terminal, interrupt)?, interrupt)?;
-        Ok(Some(answer.trim_end_matches(['\n', '\r']).to_owned()))
+        let mut answers = Vec::new();
+        for question in questions {
+            let _ = write!(&terminal, "{question}: ");
+            let answer = Self::typed(&mut Awaited::of(&terminal, interrupt)?, interrupt)?;
+            answers.push(answer.trim_end_matches(['\n', '\r']).to_owned());
+            if answer.trim().is_empty() {
+                break;
+            }
+        }
+        Ok(Some(answers))
     }
 
     fn say(&self, prefix: &str, text: &str) {

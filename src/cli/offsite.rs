@@ -85,7 +85,7 @@ pub struct PullArgs {
     /// A backup's id or the beginning of one [default: the newest there]
     #[arg(value_name = "backup")]
     pub backup: Option<String>,
-    /// The private key for an encrypted backup: a file, or - for standard input
+    /// The private key for an encrypted backup: a file that user dokku can read, or - for standard input
     #[arg(long, value_name = "file")]
     pub identity: Option<String>,
     /// How to print the result
@@ -110,7 +110,7 @@ pub struct RemoteSetArgs {
     /// The store's region [default: us-east-1]
     #[arg(long, value_name = "name")]
     pub region: Option<String>,
-    /// Name the bucket in the path, not in the host
+    /// Name the bucket in the path, not in the host [default: where it must be]
     #[arg(long)]
     pub path_style: bool,
     /// Where the credentials come from

@@ -6,12 +6,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::view::{BackupView, commits_text};
-use super::{App, hide_foreign_apps};
+use super::{App, hide_foreign_apps_for_sure};
 use crate::cli::{CreateArgs, Format};
 use crate::create::{CreateOptions, CreateReport, create_backup};
-use crate::manifest::{Manifest, Pool};
+use crate::manifest::{Manifest, Pool, Pushed};
 use crate::overdue;
-use crate::push;
+use crate::push::{self, PushReport};
 use crate::ui::table;
 use crate::units;
 
@@ -42,8 +42,15 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
     // What an earlier run could not take to the remote goes there, too.
     let pushed = push::push_marked(&app.host(), &service, None);
     let mut report = made?;
-    hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
-    if args.format == Format::Json {
+    report.backup.pushed = Pushed::read(&report.backup.folder);
+    hide_foreign_apps_for_sure(app, &mut report.backup.manifest);
+    tell(app, args.format, &report, &pushed)?;
+    // The backup is made and told of; that its push was interrupted remains to be said.
+    if report.backup.pushed.is_some_and(|pushed| !pushed.good) { app.host().check() } else { Ok(()) }
+}
+
+fn tell(app: &App<'_>, format: Format, report: &CreateReport, pushed: &[PushReport]) -> Result<()> {
+    if format == Format::Json {
         let duration_seconds = report.duration.as_secs_f64();
         let backup = BackupView::of(&report.backup);
         return app.ui.json(&Created { backup, duration_seconds, shared_bytes: report.shared_bytes });
@@ -52,7 +59,7 @@ pub fn run(app: &App<'_>, args: CreateArgs) -> Result<()> {
         app.ui.result(report.backup.id.as_str());
         return Ok(());
     }
-    show(app, &report);
+    show(app, report);
     pushed.iter().for_each(|report| super::push::show(app, report));
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::error::Failure;
 use crate::files;
 use crate::import::{ImportOptions, ImportReport, import_backup};
 use crate::interrupt::Awaited;
-use crate::push;
+use crate::manifest::Pushed;
+use crate::push::{self, PushReport};
 use crate::ui::table;
 
 /// A passphrase and more.
@@ -44,9 +45,16 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
         jobs: args.jobs,
         passphrase: &passphrase,
     };
-    let report = import_backup(&app.host(), &service, input, options)?;
+    let mut report = import_backup(&app.host(), &service, input, options)?;
     let pushed = push::push_marked(&app.host(), &service, None);
-    if args.format == Format::Json {
+    report.backup.pushed = Pushed::read(&report.backup.folder);
+    tell(app, args.format, &report, &pushed)?;
+    // The backup is made and told of; that its push was interrupted remains to be said.
+    if report.backup.pushed.is_some_and(|pushed| !pushed.good) { app.host().check() } else { Ok(()) }
+}
+
+fn tell(app: &App<'_>, format: Format, report: &ImportReport, pushed: &[PushReport]) -> Result<()> {
+    if format == Format::Json {
         return app.ui.json(&Imported {
             backup: BackupView::of(&report.backup),
             duration_seconds: report.duration.as_secs_f64(),
@@ -58,7 +66,7 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
         app.ui.result(report.backup.id.as_str());
         return Ok(());
     }
-    show(app, &report);
+    show(app, report);
     pushed.iter().for_each(|report| super::push::show(app, report));
     Ok(())
 }

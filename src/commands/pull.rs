@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::remote::identities;
 use super::view::BackupView;
-use super::{App, hide_foreign_apps};
+use super::{App, hide_foreign_apps_for_sure};
 use crate::cli::{Format, PullArgs};
 use crate::manifest::Pool;
 use crate::offsite;
@@ -22,13 +22,13 @@ struct View<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &PullArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let identities = identities(args.identity.as_deref(), app.docker.interrupt())?;
     let interrupt = app.docker.interrupt().clone();
     let remote = offsite::open(&app.dokku, Some(&service.layout), Patience::Work, interrupt)?;
     let (found, index) = offsite::find_whole(&remote, &service.name, args.backup.as_deref())?;
     let mut report = pull(&app.host(), &service, &remote, (&found, &index), identities.as_ref())?;
-    hide_foreign_apps(app, std::iter::once(&mut report.backup.manifest))?;
+    hide_foreign_apps_for_sure(app, &mut report.backup.manifest);
     if args.format == Format::Json {
         let duration_seconds = report.duration.as_secs_f64();
         return app.ui.json(&View {

@@ -44,12 +44,12 @@ impl<'a> View<'a> {
 }
 
 pub fn run(app: &App<'_>, args: &PushArgs) -> Result<()> {
-    let service = app.dokku.service(&args.service)?;
+    let service = app.service(&args.service)?;
     let host = app.host();
     let backups = if args.all {
         missing_there(app, &service)?
     } else {
-        vec![catalog::choose(&service, args.backup.as_deref())?]
+        vec![app.choose(&service, args.backup.as_deref())?]
     };
     let mut reports = Vec::new();
     for backup in &backups {

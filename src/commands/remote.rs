@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::interrupt::{Awaited, Interrupt};
 use crate::layout::ServiceLayout;
 use crate::manifest::Pool;
-use crate::offsite::{self, Offsite};
+use crate::offsite::{self, Index, Offsite};
 use crate::remote::address::Address;
 use crate::remote::place::{self, Credentials, Place};
 use crate::remote::{Patience, Remote};
@@ -28,12 +28,14 @@ use crate::units;
 
 /// Two keys and a token.
 const MAX_CREDENTIALS: u64 = 16 * 1024;
+const CREDENTIALS_HINT: &str = "as in: printf '%s\\n' \"$ACCESS_KEY_ID\" \"$SECRET_ACCESS_KEY\" |
+  dokku pgbackup:remote-set <service>|--global <address> --credentials stdin";
 
 pub fn set(app: &App<'_>, args: &RemoteSetArgs) -> Result<()> {
     let (service, address) = match (&args.service, &args.address, args.global) {
         (Some(address), None, true) => (None, address),
         (Some(name), Some(address), false) => {
-            (Some(app.dokku.service(&name.parse().map_err(Failure::usage)?)?), address)
+            (Some(app.service(&name.parse().map_err(Failure::usage)?)?), address)
         }
         _ => {
             return Err(Failure::usage("which service (or --global), and which address?")
@@ -48,6 +50,10 @@ pub fn set(app: &App<'_>, args: &RemoteSetArgs) -> Result<()> {
     let _ = place.mark();
     let whose = service.as_ref().map_or("all services".to_owned(), |service| service.name.to_string());
     app.ui.heading(&format!("Setting the remote of {whose} to {}", place.address));
+    let effective = place.with_stored(service.as_ref().map(|service| &service.layout));
+    if let Some(why) = effective.only_in_path().filter(|_| !effective.path_style) {
+        app.ui.detail(&format!("The bucket is named in the path (--path-style): {why}"));
+    }
     let target = service.as_ref().map_or("--global".to_owned(), |service| service.name.to_string());
     app.ui.detail(&format!("Try it out with: dokku pgbackup:remote-check {target}"));
     Ok(())
@@ -55,22 +61,22 @@ pub fn set(app: &App<'_>, args: &RemoteSetArgs) -> Result<()> {
 
 fn place(app: &App<'_>, args: &RemoteSetArgs, address: &str) -> Result<Place> {
     let address: Address = address.parse().map_err(Failure::usage)?;
-    if let Some(endpoint) = &args.endpoint {
-        let is_address = ["https://", "http://"].iter().any(|scheme| endpoint.starts_with(scheme));
-        if !is_address || endpoint.contains(['@', '?', '#']) || endpoint.chars().any(char::is_whitespace) {
-            return Err(Failure::usage(format!("{endpoint:?} is no endpoint"))
-                .hint("an address like https://minio.example.com:9000 is wanted, without credentials")
-                .into());
-        }
-    }
-    Ok(Place {
+    let without_credentials = Place {
         address: address.to_string(),
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         path_style: args.path_style,
-        credentials: credentials(app, args.credentials)?,
+        credentials: None,
         instance_role: args.credentials == CredentialSource::Instance,
-    })
+    };
+    // Before anybody is asked for the credentials.
+    without_credentials.check().map_err(|why| {
+        Failure::usage(why)
+            .hint("an endpoint is an address like https://minio.example.com:9000, without credentials")
+    })?;
+    let place = Place { credentials: credentials(app, args.credentials)?, ..without_credentials };
+    place.check().map_err(|why| Failure::usage(why).hint(CREDENTIALS_HINT))?;
+    Ok(place)
 }
 
 fn credentials(app: &App<'_>, source: CredentialSource) -> Result<Option<Credentials>> {
@@ -90,49 +96,26 @@ fn credentials(app: &App<'_>, source: CredentialSource) -> Result<Option<Credent
             (found, "two lines are wanted on standard input: the access key's id and the secret key")
         }
     };
-    found.map(Some).ok_or_else(|| {
-        Failure::usage(missing)
-            .hint(
-                "as in: printf '%s\\n' \"$ID\" \"$SECRET\" | dokku pgbackup:remote-set … --credentials stdin",
-            )
-            .into()
-    })
+    found.map(Some).ok_or_else(|| Failure::usage(missing).hint(CREDENTIALS_HINT).into())
 }
 
-/// The lines that are not empty on standard input. A terminal is asked for two, and the secret one is not shown.
+/// The lines that are not empty on standard input. A terminal is asked for two, and shows neither: whoever pastes both in one
+/// go pastes the secret one before it is asked for.
 fn typed_credentials(app: &App<'_>) -> Result<Vec<String>> {
     let interrupt = app.docker.interrupt();
-    let mut input = Awaited::of(std::io::stdin(), interrupt)?.take(MAX_CREDENTIALS);
-    if !std::io::stdin().is_terminal() {
+    let lines = if std::io::stdin().is_terminal() {
+        let questions = ["The access key's id (not shown)", "The secret key (not shown)"];
+        app.ui.ask_secrets(&questions, interrupt)?.ok_or_else(|| {
+            Failure::refused("this terminal cannot be told to hide what is typed").hint(CREDENTIALS_HINT)
+        })?
+    } else {
+        let mut input = Awaited::of(std::io::stdin(), interrupt)?.take(MAX_CREDENTIALS);
         let mut text = String::new();
         read_awaited(interrupt, || input.read_to_string(&mut text))?;
-        return Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect());
-    }
-    app.ui.detail("The access key's id:");
-    let mut lines = Vec::from_iter(typed_line(&mut input, interrupt)?);
-    if lines.is_empty() {
-        return Ok(lines);
-    }
-    match app.ui.ask_secret("The secret key", interrupt)? {
-        Some(secret) => lines.extend(Some(secret.trim().to_owned()).filter(|secret| !secret.is_empty())),
-        // A terminal that cannot be told to hide what is typed.
-        None => lines.extend(typed_line(&mut input, interrupt)?),
-    }
-    Ok(lines)
-}
-
-/// The next line that is not empty; `None` at the end of the input.
-fn typed_line(input: &mut impl Read, interrupt: &Interrupt) -> Result<Option<String>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    loop {
-        let is_end = read_awaited(interrupt, || input.read(&mut byte))? == 0;
-        let text = String::from_utf8_lossy(&line).trim().to_owned();
-        if is_end || byte[0] == b'\n' && !text.is_empty() {
-            return Ok(Some(text).filter(|text| !text.is_empty()));
-        }
-        line.push(byte[0]);
-    }
+        text.lines().map(str::to_owned).collect()
+    };
+    let lines = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// An interrupt is what ended the reading, if there was one.
@@ -158,7 +141,7 @@ pub fn unset(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
 }
 
 fn named(app: &App<'_>, args: &RemoteArgs) -> Result<Option<Service>> {
-    args.service.as_ref().map(|name| app.dokku.service(name)).transpose()
+    args.service.as_ref().map(|name| app.service(name)).transpose()
 }
 
 pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
@@ -170,8 +153,10 @@ pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
     app.ui.heading(&format!("{} remote", remote.shown));
     step(&host, "Listing", || remote.reach())?;
     let bytes = Bytes::from(format!("written by pgbackup:remote-check at {}\n", app.now.to_rfc3339()));
+    let mut is_there = false;
     let written = step(&host, "Writing and reading back", || {
-        remote.put(&key, &bytes)?;
+        remote.write(&key, &bytes)?;
+        is_there = true;
         match remote.get(&key, 1000)? {
             Some(back) if back == bytes => Ok(()),
             _ => {
@@ -180,8 +165,13 @@ pub fn check(app: &App<'_>, args: &RemoteArgs) -> Result<()> {
             }
         }
     });
-    let deleted = step(&host, "Deleting", || remote.delete(&key));
-    written.and(deleted)?;
+    if is_there {
+        let deleted = step(&host, "Deleting", || remote.delete(&key));
+        written.and(deleted)?;
+    } else {
+        host.progress.note("Deleting: not tried");
+        written?;
+    }
     mark(app, layout)?;
     app.ui.detail("All of it works");
     Ok(())
@@ -213,8 +203,8 @@ pub fn identities(from: Option<&str>, interrupt: &Interrupt) -> Result<Option<Id
         }
         Some(path) => {
             let file = File::open(path).map_err(|error| {
-                Failure::usage(format!("the identity file {path} cannot be read: {error}"))
-                    .hint("over ssh, hand it over on standard input: --identity - < key.txt")
+                Failure::refused(format!("the identity file {path} cannot be read: {error}"))
+                    .hint("hand it over on standard input: --identity - --force < key.txt")
             })?;
             Identities::read(file, path).map(Some)
         }
@@ -234,6 +224,7 @@ struct OffsiteView<'a> {
     size_bytes: Option<u64>,
     stored_bytes: Option<u64>,
     encrypted: Option<bool>,
+    postgres_version: Option<String>,
 }
 
 impl<'a> OffsiteView<'a> {
@@ -249,8 +240,13 @@ impl<'a> OffsiteView<'a> {
             size_bytes: index.map(|index| index.size_bytes),
             stored_bytes: index.map(|_| offsite.stored_bytes),
             encrypted: index.map(|index| index.encrypted),
+            postgres_version: index.and_then(version),
         }
     }
+}
+
+fn version(index: &Index) -> Option<String> {
+    index.server_version_num.map(|version| version.to_string())
 }
 
 /// The folder of a service that need not exist here. One that the user may not use is not here, nor at the remote:
@@ -288,7 +284,39 @@ pub fn list(app: &App<'_>, name: Option<&ServiceName>, format: Format) -> Result
     Ok(())
 }
 
-const HEADINGS: [&str; 7] = ["SERVICE", "ID", "AGE", "SIZE", "STORED", "POOL", "ENCRYPTED"];
+/// What is there instead of a backup: other services, or other prefixes. Of no use to whoever may only look below this one.
+fn show_instead(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>) {
+    let (place, folders) = remote.folders().unwrap_or_default();
+    let is_here = place == remote.prefix();
+    let services: Vec<ServiceName> = folders.iter().filter_map(|folder| folder.parse().ok()).collect();
+    // What the user may not use is not there; what cannot be a service is a prefix at most.
+    let allowed = app.dokku.allowed_services(&services).unwrap_or_default();
+    let is_seen =
+        |folder: &&String| folder.parse::<ServiceName>().map_or(!is_here, |_| allowed.contains(folder));
+    let is_other = |folder: &&String| !is_here || name.is_none_or(|name| folder.as_str() != name.as_str());
+    let seen: Vec<&String> = folders.iter().filter(is_seen).filter(is_other).collect();
+    let end = if name.is_some() && is_here { "" } else { "/" };
+    let named: Vec<String> = seen.iter().take(MOST_INSTEAD).map(|folder| format!("{folder}{end}")).collect();
+    let more = if seen.len() > named.len() { ", …" } else { "" };
+    let named = format!("{}{more}", named.join(", "));
+    match name {
+        _ if seen.is_empty() => {
+            app.ui.detail("none; take one there with: dokku pgbackup:push <service>");
+        }
+        Some(name) if is_here => app.ui.detail(&format!("none of {name}; there are: {named}")),
+        _ if is_here => app.ui.detail(&format!("no backup; there are these folders: {named}")),
+        _ => {
+            let below = if place.is_empty() { "the bucket".to_owned() } else { format!("{place}/") };
+            app.ui.detail(&format!("nothing is below {}/; {below} has: {named}", remote.prefix()));
+            app.ui.detail("Another prefix:  dokku pgbackup:remote-set <service>|--global <address>");
+        }
+    }
+}
+
+/// Folders that are named where no backup is.
+const MOST_INSTEAD: usize = 10;
+
+const HEADINGS: [&str; 7] = ["SERVICE", "ID", "AGE", "STORED", "POOL", "POSTGRES", "ENCRYPTED"];
 
 fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: &[Offsite]) {
     if !app.ui.is_quiet() {
@@ -296,10 +324,10 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
         app.ui.heading(&format!("Backups{whose} at {}", remote.shown));
     }
     if found.is_empty() {
-        app.ui.detail("none; take one there with: dokku pgbackup:push <service>");
+        show_instead(app, remote, name);
         return;
     }
-    let align = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left];
+    let align = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left, Align::Left, Align::Left];
     let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
     rows.extend(found.iter().map(|offsite| {
         let mut row = vec![offsite.service.to_string(), offsite.id.to_string()];
@@ -307,9 +335,9 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
             None => row.push("not whole".to_owned()),
             Some(index) => row.extend([
                 units::ago(index.started_at, app.now),
-                units::bytes(index.size_bytes),
                 units::bytes(offsite.stored_bytes),
                 index.pool.as_str().to_owned(),
+                version(index).unwrap_or_else(|| "-".to_owned()),
                 if index.encrypted { "yes" } else { "no" }.to_owned(),
             ]),
         }
@@ -322,8 +350,8 @@ fn show_list(app: &App<'_>, remote: &Remote, name: Option<&ServiceName>, found: 
         }
     }
     if let (Some(newest), false) = (found.iter().find(|offsite| offsite.state.is_ok()), app.ui.is_quiet()) {
-        let identity =
-            if newest.index().is_some_and(|index| index.encrypted) { " --identity <file>" } else { "" };
+        let is_encrypted = newest.index().is_some_and(|index| index.encrypted);
+        let identity = if is_encrypted { " --identity - --force < key.txt" } else { "" };
         app.ui.detail(&format!(
             "Restore one:  dokku pgbackup:restore <service> --from-remote {} {}{identity}",
             newest.service, newest.id

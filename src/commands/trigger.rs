@@ -21,16 +21,43 @@ use crate::units;
 /// What a trigger asks for, out of its words.
 #[derive(Debug, PartialEq, Eq)]
 enum Call<'a> {
-    Begin { app: &'a str, commit: &'a str },
-    BackUp { app: &'a str },
-    BackUpUnlessRestart { app: &'a str, container: &'a str, phase: &'a str },
-    Finish { app: &'a str, image_tag: &'a str },
-    Source { app: &'a str, kind: &'a str, metadata: &'a str },
-    Forget { app: &'a str },
-    Rename { old: &'a str, new: &'a str },
+    Begin {
+        app: &'a str,
+        commit: &'a str,
+    },
+    BackUp {
+        app: &'a str,
+    },
+    BackUpUnlessRestart {
+        app: &'a str,
+        container: &'a str,
+        phase: &'a str,
+    },
+    /// `last`: dokku holds nothing up any more.
+    Finish {
+        app: &'a str,
+        image_tag: &'a str,
+        last: bool,
+    },
+    Source {
+        app: &'a str,
+        kind: &'a str,
+        metadata: &'a str,
+    },
+    Forget {
+        app: &'a str,
+    },
+    Rename {
+        old: &'a str,
+        new: &'a str,
+    },
     CronEntries,
-    Save { service: &'a str },
-    Gone { service: &'a str },
+    Save {
+        service: &'a str,
+    },
+    Gone {
+        service: &'a str,
+    },
 }
 
 pub fn run(app: &App<'_>, args: &TriggerArgs) -> Result<()> {
@@ -50,7 +77,8 @@ fn understand<'a>(name: &str, words: &[&'a str]) -> Option<Call<'a>> {
             Call::BackUpUnlessRestart { app, container, phase }
         }
         ("core-post-deploy" | "post-deploy", [app, rest @ ..]) => {
-            Call::Finish { app, image_tag: rest.get(2).copied().unwrap_or_default() }
+            let image_tag = rest.get(2).copied().unwrap_or_default();
+            Call::Finish { app, image_tag, last: name == "post-deploy" }
         }
         ("deploy-source-set", [app, kind, metadata, ..]) => Call::Source { app, kind, metadata },
         ("post-delete", [app, ..]) => Call::Forget { app },
@@ -99,11 +127,10 @@ fn answer(app: &App<'_>, call: &Call<'_>) -> Result<()> {
             Ok(())
         }
         Call::Begin { app, commit } => deploy::begin(&host, app, commit),
-        Call::Finish { app, image_tag } => {
+        Call::Finish { app, image_tag, last } => {
             let noted = deploy::finish(&host, app, image_tag);
-            // Only now: a deploy that waits for a slow line would keep its containers waiting, too. Of the two triggers, the
-            // later one says the image's tag.
-            if !image_tag.is_empty() {
+            // Only in the later one of the two triggers: in the earlier one, dokku still hands over to the new containers.
+            if last {
                 push_of_deploy(&host, app);
             }
             noted
@@ -208,9 +235,14 @@ mod tests {
             (
                 "post-deploy",
                 vec!["cows", "5000", "172.17.0.2", "latest"],
-                Call::Finish { app: "cows", image_tag: "latest" },
+                Call::Finish { app: "cows", image_tag: "latest", last: true },
             ),
-            ("core-post-deploy", vec!["cows"], Call::Finish { app: "cows", image_tag: "" }),
+            (
+                "core-post-deploy",
+                vec!["cows", "5000", "172.17.0.2", "latest"],
+                Call::Finish { app: "cows", image_tag: "latest", last: false },
+            ),
+            ("post-deploy", vec!["cows"], Call::Finish { app: "cows", image_tag: "", last: true }),
         ];
         for (name, words, call) in understood {
             assert_eq!(understand(name, &words), Some(call));

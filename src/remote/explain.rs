@@ -4,8 +4,11 @@ use std::error::Error as _;
 
 use crate::error::Failure;
 
+/// What the credentials of a store must be good for.
+const NEEDS: &str = "the access key needs to list, read, write and delete below that address";
+
 /// What is looked for in the text of an error and its causes (S3 names its own in `<Code>`), what that means, and what
-/// helps. The first that is found counts.
+/// helps; `{set}` is the command that sets this remote. The first that is found counts.
 const MEANINGS: &[(&[&str], &str, &str)] = &[
     (&["Read-only file system"], "it is mounted read-only", "mount it for writing"),
     (
@@ -16,7 +19,7 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
     (
         &[INSTANCE, "Error getting credentials", "InstanceCredential"],
         "no credentials were given, and this machine has no role",
-        "give some: dokku pgbackup:remote-set … --credentials stdin",
+        "give some: {set} --credentials stdin",
     ),
     (
         &["RequestTimeTooSkewed"],
@@ -26,27 +29,27 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
     (
         &["SignatureDoesNotMatch"],
         "the store refuses the signature: the secret key is wrong, or the region",
-        "set them again: dokku pgbackup:remote-set … --credentials stdin --region <region>",
+        "set them again: {set} --credentials stdin --region <region>",
     ),
     (
         &["InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "InvalidSecurity"],
         "the store does not know the access key",
-        "set it again: dokku pgbackup:remote-set … --credentials stdin",
+        "set it again: {set} --credentials stdin",
     ),
     (
         &["AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraint"],
         "the bucket is in another region",
-        "set the right one: dokku pgbackup:remote-set … --region <region>",
+        "set the right one: {set} --region <region>",
     ),
     (
         &["NoSuchBucket"],
         "there is no such bucket",
-        "make it at the store, or set another one: dokku pgbackup:remote-set",
+        "make it at the store, or set another one: dokku pgbackup:remote-set <service>|--global <address>",
     ),
     (
         &["AccessDenied", "AllAccessDisabled", "PermissionDenied", "403 Forbidden", "Permission denied"],
         "the store does not permit it",
-        "the access key needs to list, read, write and delete below that address",
+        NEEDS,
     ),
     (
         &["certificate", "Certificate", "UnknownIssuer", "CertExpired"],
@@ -61,7 +64,7 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
     (
         &["dns error", "failed to lookup address", "Name or service not known"],
         "the host's name cannot be resolved",
-        "is the endpoint right? many stores need --path-style with an endpoint of their own",
+        "is the endpoint right? many stores need it with --path-style: {set} --endpoint <url> --path-style",
     ),
     (
         &["Connection refused", "No route to host", "Network is unreachable", "tcp connect error"],
@@ -107,13 +110,30 @@ pub fn explain(remote: &str, key: &str, error: &object_store::Error) -> anyhow::
     let words = without_names(&text, remote, key);
     let known = MEANINGS.iter().find(|(signs, ..)| signs.iter().any(|sign| words.contains(sign)));
     match known {
-        Some((_, meaning, hint)) => {
-            Failure::tool(format!("{remote}: {meaning}")).details(vec![short(&text)]).hint(*hint).into()
-        }
+        Some((_, meaning, hint)) => Failure::tool(format!("{remote}: {meaning}"))
+            .details(vec![short(&text)])
+            .hint(what_helps(remote, hint))
+            .into(),
         None => Failure::tool(format!("{remote} failed: {}", short(&text)))
-            .hint("see what works with: dokku pgbackup:remote-check")
+            .hint("see what works with: dokku pgbackup:remote-check <service>|--global")
             .into(),
     }
+}
+
+fn what_helps(remote: &str, hint: &str) -> String {
+    match remote.strip_prefix("file://") {
+        // There is no key, but an owner.
+        Some(folder) if hint == NEEDS => {
+            format!("dokku's user must be able to write there, as root: chown dokku:dokku {}", quoted(folder))
+        }
+        _ => hint.replace("{set}", &format!("dokku pgbackup:remote-set <service>|--global {remote}")),
+    }
+}
+
+/// A path as it is typed.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/-_.".contains(c);
+    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 fn whole_text(error: &object_store::Error) -> String {
@@ -214,6 +234,24 @@ mod tests {
         assert!(explained("what on earth\nis that").contains("what on earth is that"));
         for text in ["it took 500 ms", "part-000503", "instance of metadata"] {
             assert!(explained(text).contains(text), "{}", explained(text));
+        }
+    }
+
+    #[test]
+    fn hints_can_be_typed() {
+        let hint = |remote: &str, text: &str| {
+            let source = std::io::Error::other(text.to_owned());
+            let error =
+                explain(remote, "x", &object_store::Error::Generic { store: "S3", source: source.into() });
+            crate::error::failure_in(&error).unwrap().hint.clone().unwrap()
+        };
+        let owner = hint("file:///mnt/my nas", "Unable to write: Permission denied (os error 13)");
+        assert!(owner.ends_with("chown dokku:dokku '/mnt/my nas'"), "{owner}");
+        let key = hint("s3://cows/a", "<Code>InvalidAccessKeyId</Code>");
+        let command = "dokku pgbackup:remote-set <service>|--global s3://cows/a --credentials stdin";
+        assert!(key.ends_with(command), "{key}");
+        for (.., hint) in MEANINGS {
+            assert!(!hint.contains('…') && !hint.ends_with("remote-set"), "{hint}");
         }
     }
 

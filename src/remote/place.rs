@@ -7,11 +7,14 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
+use super::endpoint;
 use crate::error::Failure;
 use crate::files;
 use crate::layout::{Layout, ServiceLayout};
 
 const MAX_SIZE: u64 = 64 * 1024;
+/// The region of a store that has none.
+const DEFAULT_REGION: &str = "us-east-1";
 /// Lies in a folder that is a remote. The folder that something was mounted on, and is not any more, has none.
 const MARK: &str = ".pgbackup-remote";
 
@@ -24,6 +27,7 @@ pub struct Place {
     pub endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// That it was asked for; see [`Place::only_in_path`].
     #[serde(default)]
     pub path_style: bool,
     /// Without them: those of `postgres:backup-auth`, else those of the instance.
@@ -48,6 +52,22 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// They travel in the lines above a request.
+    fn check(&self) -> Result<(), String> {
+        let keys = [
+            ("access key's id", Some(&self.access_key_id)),
+            ("secret key", Some(&self.secret_access_key)),
+            ("session token", self.session_token.as_ref()),
+        ];
+        let is_key = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        match keys.iter().find(|(_, key)| key.is_some_and(|key| !is_key(key))) {
+            Some((what, _)) => Err(format!("the {what} is empty, or something in it is in no key")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -77,6 +97,29 @@ impl Place {
 
     pub fn address(&self) -> Result<Address, String> {
         self.address.parse()
+    }
+
+    /// Why the bucket can only be named in the path, whatever was asked for.
+    pub fn only_in_path(&self) -> Option<String> {
+        match self.address() {
+            Ok(Address::S3 { bucket, .. }) => endpoint::only_in_path(self.endpoint.as_deref(), &bucket),
+            _ => None,
+        }
+    }
+
+    pub fn names_bucket_in_path(&self) -> bool {
+        self.path_style || self.only_in_path().is_some()
+    }
+
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(DEFAULT_REGION)
+    }
+
+    /// Whether the client can be given all of it: it panics where it cannot make a request of what it was given.
+    pub fn check(&self) -> Result<(), String> {
+        let Address::S3 { bucket, .. } = self.address()? else { return Ok(()) };
+        endpoint::check_all(self.endpoint.as_deref(), self.region(), &bucket, self.names_bucket_in_path())?;
+        self.credentials.as_ref().map_or(Ok(()), Credentials::check)
     }
 
     fn mark_file(&self) -> Option<PathBuf> {

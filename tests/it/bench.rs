@@ -223,17 +223,27 @@ pub struct Denied {
 impl Denied {
     /// To the owner of that ssh key; everybody else is called `default`.
     pub fn to(user: &str, name: &str) -> Self {
+        Self::rule(&format!("denied.{user}.{name}"))
+    }
+
+    /// To everybody, by a plugin that fails as soon as it is asked about that name.
+    pub fn by_failing(name: &str) -> Self {
+        Self::rule(&format!("broken.{name}"))
+    }
+
+    fn rule(rule: &str) -> Self {
         static RULES: OnceLock<PathBuf> = OnceLock::new();
         let rules = RULES.get_or_init(|| {
             let script = |first: u32| {
                 format!(
                     "user=$2; shift {first}\n\
+                    for name; do [[ ! -e ${{0%/*}}/broken.$name ]] || exit 3; done\n\
                     for name; do [[ -e ${{0%/*}}/denied.$user.$name ]] || echo \"$name\"; done\n"
                 )
             };
             enable_plugin("access", &[("user-auth-service", script(3)), ("user-auth-app", script(2))])
         });
-        let rule = rules.join(format!("denied.{user}.{name}"));
+        let rule = rules.join(rule);
         fs::write(&rule, "").unwrap();
         Denied { rule }
     }

@@ -13,8 +13,11 @@ use crate::bench::{Run, Service, dokku, dokku_command, mode, ssh_command};
 use crate::started::{Started, until};
 use crate::store::{ACCESS_KEY, Fault, SECRET_KEY, Store};
 
+mod after_create;
 mod dead_server;
 mod faults;
+mod first_time;
+mod instead;
 
 /// Runs a command with something on its standard input.
 fn with_input(mut command: std::process::Command, line: &str, input: &str) -> Run {
@@ -144,6 +147,7 @@ fn nothing_leaves_the_server_readable_when_there_is_a_recipient() {
     let line = format!("pgbackup:pull {} --identity -", service.name);
     with_input(ssh_command(&line), &line, &wrong).fails(6, "does not fit");
     with_input(ssh_command(&line), &line, "moo").fails(2, "no private key");
+    service.pgbackup("pull", &["--identity", "/nowhere/key.txt"]).fails(6, "--identity - --force < key.txt");
     service.assert_nothing_left();
     with_input(ssh_command(&line), &line, &format!("# mine\n{secret}\n")).ok();
     assert_eq!(contents(&service, &id), before);
@@ -235,7 +239,11 @@ fn a_mounted_folder_is_a_remote_too() {
     service.pgbackup("remote-set", &[&address]).ok();
     service.pgbackup("remote-check", &[]).fails(6, "is it mounted");
     fs::create_dir(folder.path().join("nas")).unwrap();
-    service.pgbackup("remote-check", &[]).fails_with("does not permit");
+    let check = service.pgbackup("remote-check", &[]).fails_with("does not permit");
+    let nas = folder.path().join("nas");
+    for words in ["Deleting: not tried", &format!("chown dokku:dokku {}", nas.display())] {
+        assert!(check.stderr.contains(words), "{words} is not in\n{}", check.stderr);
+    }
     let owned = std::process::Command::new("chown").args(["-R", "dokku:dokku"]).arg(folder.path()).status();
     assert!(owned.unwrap().success());
     service.pgbackup("remote-check", &[]).ok();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{key_pair, set_remote, with_input, with_remote};
+use crate::app::App;
 use crate::bench::{Service, docker, dokku, dokku_command, furnish};
 use crate::docs::{commands_in, document, section};
 use crate::store::{ACCESS_KEY, SECRET_KEY, Store};
@@ -54,7 +55,7 @@ fn steps(heading: &str, service: &str, store: &Store) -> String {
     let region = "--region eu-central-1";
     commands_in(section(&page, heading))
         .replace("happycows-db", service)
-        .replace("s3://cows-backups/server1", "s3://cows/server1")
+        .replace("s3://cows-backups/", "s3://cows/")
         .replace(region, &format!("{region} --endpoint {} --path-style", store.endpoint()))
 }
 
@@ -63,17 +64,18 @@ fn what_disaster_md_says_brings_a_service_of_a_dead_server_back() {
     let (dead, store) = with_remote("dead");
     let (public, secret) = key_pair();
     dead.pgbackup("set", &["age-recipient", &public]).ok();
-    dead.create();
+    let app = App::linked("dead", &[&dead]);
+    let commit = app.deploy("Paint the barn", &[("web", "1")]);
     dead.sql("insert into farmers (name) values ('Berta')");
     let id = dead.create();
     dead.pgbackup("push", &["--all"]).ok();
     let (name, farmers) = (dead.name.clone(), dead.sql("select count(*) from farmers"));
-    drop(dead);
+    drop((app, dead));
 
     let server = NewServer::new(&name);
     fs::write(server.root.path().join("key.txt"), format!("# mine\n{secret}\n")).unwrap();
     let said = server.paste(&steps("2. The remote", &name, &store));
-    assert!(said.contains(&name) && said.contains(&id), "{said}");
+    assert!(said.contains(&name) && said.contains(&id) && said.contains(" 17."), "{said}");
     let said = server.paste(&steps("3. The data", &name, &store));
     assert!(said.contains(&format!("has the data of backup {id}")), "{said}");
     let question = "select count(*) from farmers";
@@ -81,6 +83,13 @@ fn what_disaster_md_says_brings_a_service_of_a_dead_server_back() {
     let container = format!("dokku.postgres.{name}");
     let psql = ["exec", &container, "psql", "-U", "postgres", "-d", &database, "-Atc", question];
     assert_eq!(docker(&psql).ok().stdout.trim(), farmers);
+    let belongs = said.lines().find(|line| line.contains("Belongs to")).unwrap();
+    assert!(belongs.contains(&commit) && belongs.contains("Paint the barn"), "{said}");
+
+    let said = server.paste(&steps("5. Backups again", &name, &store).replace("age1…", &public));
+    assert!(said.contains("s3://cows/server2") && said.contains("encrypted"), "{said}");
+    assert!(!store.objects("server2").is_empty());
+    assert!(!store.objects("").iter().any(|path| path.extension().is_some_and(|end| end == "tar")));
 }
 
 #[test]
