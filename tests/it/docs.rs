@@ -37,9 +37,9 @@ fn pages() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     for folder in ["", "docs/", "docs/decisions/"] {
-        let names = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
-        let names = names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md"));
-        found.extend(names.map(|name| format!("{folder}{name}")));
+        let paths = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let pages = paths.filter(|path| path.extension().is_some_and(|end| end == "md"));
+        found.extend(pages.map(|path| format!("{folder}{}", path.file_name().unwrap().display())));
     }
     assert!(found.len() > 20, "{found:?}");
     found
