@@ -56,13 +56,10 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// They travel in the lines above a request.
+    /// Those that travel in the lines above a request. The secret key only signs it.
     fn check(&self) -> Result<(), String> {
-        let keys = [
-            ("access key's id", Some(&self.access_key_id)),
-            ("secret key", Some(&self.secret_access_key)),
-            ("session token", self.session_token.as_ref()),
-        ];
+        let keys =
+            [("access key's id", Some(&self.access_key_id)), ("session token", self.session_token.as_ref())];
         let is_key = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         match keys.iter().find(|(_, key)| key.is_some_and(|key| !is_key(key))) {
             Some((what, _)) => Err(format!("the {what} is empty, or something in it is in no key")),
