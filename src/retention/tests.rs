@@ -360,7 +360,7 @@ fn what_stops_everything_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn what_must_stay_stays(backups in backups(), policies in policies()) {
