@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::process;
-pub use exposure::{Exposure, exposed};
+pub use exposure::{Exposure, exposed, is_denied};
 pub use measure::{Space, disk_use, disk_use_without, plain_files, space};
 pub use moving::move_folder;
 pub use sharing::{link, share_if_identical};

@@ -56,7 +56,8 @@ pub fn restore_at_once(
     tell: impl FnOnce(&RestorePlan),
 ) -> Result<RestoreReport> {
     let (id, started) = (backup.id.clone(), Instant::now());
-    let ended = Held::take(host, target, &backup).and_then(|_held| {
+    let whole = plan::refuse_unless_whole(host, &backup);
+    let ended = whole.and_then(|()| Held::take(host, target, &backup)).and_then(|_held| {
         let Look { server, found, plan } = plan::look(host, target, backup, options)?;
         leftovers::clear_databases(host, &server, target, &found.facts);
         tell(&plan);

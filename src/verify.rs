@@ -214,8 +214,13 @@ fn check_against_checksums(
     let (sums, mut present) = match (sums, present) {
         (Ok(sums), Ok(present)) => (sums, present),
         (sums, present) => {
-            let reasons = [sums.err(), present.err()].into_iter().flatten();
-            problems.extend(reasons.map(|error| Problem::new("files", format!("{error:#}"))));
+            problems.extend(exposed(backup));
+            // What is somebody else's cannot be read for that reason alone.
+            let is_told = |error: &anyhow::Error| !problems.is_empty() && files::is_denied(error);
+            let reasons = [sums.err(), present.err()].into_iter().flatten().filter(|error| !is_told(error));
+            let reasons: Vec<Problem> =
+                reasons.map(|error| Problem::new("files", format!("{error:#}"))).collect();
+            problems.extend(reasons);
             report.check("files", "not readable", problems);
             return Ok(Vec::new());
         }

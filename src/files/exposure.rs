@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,12 @@ fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Whether we were not allowed to look.
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// What in `folder`, or itself, belongs to another user, or others may read or write.
 pub fn exposed(folder: &Path) -> Result<Vec<Exposure>> {
     let mut found = Vec::new();
@@ -36,15 +43,22 @@ pub fn exposed(folder: &Path) -> Result<Vec<Exposure>> {
     while let Some(path) = open.pop() {
         let metadata =
             fs::symlink_metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?;
-        if metadata.is_dir() {
-            for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
-                open.push(entry?.path());
-            }
-        }
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
         // A link has no mode of its own.
         if owner != own_user() || (mode & 0o077 != 0 && !metadata.is_symlink()) {
-            found.push(Exposure { path, owner, mode });
+            found.push(Exposure { path: path.clone(), owner, mode });
+        }
+        if metadata.is_dir() {
+            match fs::read_dir(&path) {
+                Ok(entries) => {
+                    for entry in entries {
+                        open.push(entry.with_context(|| format!("cannot read {}", path.display()))?.path());
+                    }
+                }
+                // That it is somebody else's is said already.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && owner != own_user() => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            }
         }
     }
     Ok(found)

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::code::{self, CodeReport};
 use super::fill;
 use super::target::Target;
-use crate::bookkeeping;
+use crate::bookkeeping::{self, Books};
 use crate::catalog::Backup;
 use crate::dokku::Service;
 use crate::error::Failure;
@@ -78,6 +78,8 @@ pub fn plan_restore(
     backup: Backup,
     options: &RestoreOptions,
 ) -> Result<RestorePlan> {
+    let _reading = backup.held_for_reading()?;
+    refuse_unless_whole(host, &backup)?;
     Ok(look(host, target, backup, options)?.plan)
 }
 
@@ -94,20 +96,23 @@ pub(super) fn look<'a>(
     backup: Backup,
     options: &RestoreOptions,
 ) -> Result<Look<'a>> {
-    let _reading = backup.held_for_reading()?;
-    let server = Server::of(host, target)?;
-    let (found, books) = std::thread::scope(|scope| {
-        let found = scope.spawn(|| Target::look(&server, &target.database));
-        let books = scope.spawn(|| bookkeeping::find_on_server(&server, &target.database));
-        refuse_unless_whole(host, &backup)?;
-        let found = found.join().map_err(|_| anyhow!("the thread that asks the server panicked"))??;
-        let books = books.join().map_err(|_| anyhow!("the thread that looks for migrations panicked"))?;
-        anyhow::Ok((found, books))
-    })?;
+    let (server, found, books) = ask(host, target)?;
     let mut plan = decide(host, target, backup, options, &found, CodeReport::default())?;
     let live = found.exists.then_some((&server, books));
     plan.code = code::look(host, live, target, &plan.backup, &plan.apps)?;
     Ok(Look { server, found, plan })
+}
+
+/// The service's server, what is there, and where its migrations are written down.
+fn ask<'a>(host: &Host<'a>, target: &Service) -> Result<(Server<'a>, Target, Result<Vec<Books>>)> {
+    let server = Server::of(host, target)?;
+    let (found, books) = std::thread::scope(|scope| {
+        let books = scope.spawn(|| bookkeeping::find_on_server(&server, &target.database));
+        let found = Target::look(&server, &target.database);
+        (found, books.join())
+    });
+    let books = books.map_err(|_| anyhow!("the thread that looks for migrations panicked"))?;
+    Ok((server, found?, books))
 }
 
 pub(super) fn refuse_unless_whole(host: &Host<'_>, backup: &Backup) -> Result<()> {
