@@ -64,8 +64,8 @@ fn the_documents_type_commands_that_there_are() {
                 ("pgbackup:schedule", [_, cron, ..]) => ("schedule", *cron),
                 _ => continue,
             };
-            if value.starts_with('$') {
-                // A variable of the reader's shell.
+            if value.starts_with('$') || value == "-" {
+                // A variable of the reader's shell, or what comes on standard input.
                 continue;
             }
             let key = settings::Key::find(key).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
