@@ -37,10 +37,9 @@ use crate::catalog::{self, Backup};
 use crate::cli::{Commands, Common};
 use crate::destroyed as destroyed_service;
 use crate::docker::Docker;
-use crate::dokku::Dokku;
-use crate::dokku::Service;
+use crate::dokku::{Dokku, Service};
 use crate::environment::Environment;
-use crate::error::{Failure, Kind};
+use crate::error::{self, Failure, Kind};
 use crate::host::{Host, SCHEDULE};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
@@ -100,10 +99,13 @@ impl App<'_> {
     }
 
     fn or_destroyed(&self, error: anyhow::Error, name: &ServiceName) -> anyhow::Error {
-        match (error.downcast::<Failure>(), destroyed_service::hint(&self.dokku, name)) {
-            (Ok(failure), Some(hint)) if failure.kind == Kind::NotFound => failure.hint(hint).into(),
-            (Ok(failure), _) => failure.into(),
-            (Err(error), _) => error,
+        if error::kind_of(&error) != Kind::NotFound {
+            return error;
+        }
+        match (destroyed_service::hint(&self.dokku, name), error.downcast::<Failure>()) {
+            (Some(hint), Ok(failure)) => failure.hint(hint).into(),
+            (_, Ok(failure)) => failure.into(),
+            (_, Err(error)) => error,
         }
     }
 }

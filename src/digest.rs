@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::checksum::hex;
 use crate::files;
 pub use content::Content;
 use content::{Sink, holds_data};
@@ -235,20 +236,6 @@ fn digest_file(shared: &Shared, name: String, complete: &AtomicBool) -> io::Resu
     };
     let content = content.unwrap_or_else(|error| Content::Damaged(error.to_string()));
     Ok(FileDigest { name, size, sha256: hex(&sha256.finalize()), content })
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// SHA-256 of bytes in memory, lower-case hex.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What makes backups silently not happen, each with its cure.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -220,20 +220,14 @@ fn one(host: &Host<'_>, service: &Service) -> Vec<Finding> {
 /// Everything belongs to dokku alone: else `postgres:destroy` fails half-way, or others read the data.
 fn folders(service: &Service) -> Vec<Finding> {
     let own = service.layout.own();
-    let me = rustix::process::geteuid().as_raw();
-    let wrong = |path: &Path| {
-        let metadata = std::fs::symlink_metadata(path).ok()?;
-        let mode = metadata.permissions().mode() & 0o077;
-        (metadata.uid() != me || mode != 0).then(|| path.display().to_string())
-    };
-    let backups = std::fs::read_dir(service.layout.backups()).into_iter().flatten().flatten();
-    let paths = [own.clone(), service.layout.backups()].into_iter().chain(backups.map(|entry| entry.path()));
-    let found: Vec<String> = paths.filter_map(|path| wrong(&path)).collect();
+    // Before the first backup there is no folder, and nothing is wrong.
+    let found = files::exposed(&own).unwrap_or_default();
     let Some(first) = found.first() else { return Vec::new() };
     let cure = format!("as root: chown -R dokku:dokku {0} && chmod -R go= {0}", own.display());
+    let count = units::count(found.len() as u64);
     vec![Finding::new(
         Some(service),
-        format!("{} not dokku's alone, {first} for one", units::plural(found.len() as u64, "folder")),
+        format!("{count} of its files and folders not dokku's alone, {} for one", first.path.display()),
         cure,
     )]
 }

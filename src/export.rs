@@ -21,11 +21,11 @@ use sql::Tables;
 
 /// What comes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Form<'a> {
     /// The backup's folder as it is.
     Tar,
-    /// Plain SQL, as `pg_dump` without a format writes it.
-    Sql,
+    /// Plain SQL, as `pg_dump` without a format writes it; of some tables alone where they are named.
+    Sql { tables: &'a [String] },
     /// An archive as `pg_dump -Fc` writes it.
     Custom,
 }
@@ -37,21 +37,20 @@ pub struct ExportReport {
     pub duration: Duration,
 }
 
-/// Writes `backup`, or of its SQL only `tables` where some are named, to `out`; for `recipients` where there are any. Only when this returns well is the result whole.
+/// Writes `backup` to `out`, for `recipients` where there are any. Only when this returns well is the result whole.
 pub fn export(
     host: &Host<'_>,
     service: &Service,
     backup: &Backup,
-    form: Form,
-    tables: &[String],
+    form: Form<'_>,
     recipients: Option<&Recipients>,
     out: &mut dyn Write,
 ) -> Result<ExportReport> {
     let started = Instant::now();
     let _reading = backup.held_for_reading()?;
-    let tables = match tables {
-        [] => None,
-        names => Some(Tables::find(host, service, backup, names)?),
+    let tables = match form {
+        Form::Sql { tables: names } if !names.is_empty() => Some(Tables::find(host, service, backup, names)?),
+        _ => None,
     };
     // A tar's files are compared with their checksums while they go out, and what is damaged leaves it without an end.
     // SQL and custom archives have no end that their readers would miss. So everything is read once before the first
@@ -62,15 +61,18 @@ pub fn export(
     let total = match form {
         Form::Tar => Some(tarball::size(backup)?),
         Form::Custom => Some(backup.manifest.dump.size_bytes),
-        Form::Sql => None,
+        Form::Sql { .. } => None,
     };
     let mut outlet = Outlet { out, host, written: 0, total, failure: None };
+    let write = |out: &mut dyn Write| match (form, &tables) {
+        (Form::Tar, _) => tarball::write(backup, out).map(|_| ()),
+        (Form::Custom, _) => custom::write(backup, out),
+        (Form::Sql { .. }, None) => sql::write(host, service, backup, out),
+        (Form::Sql { .. }, Some(tables)) => sql::write_tables(host, service, backup, tables, out),
+    };
     let written = match recipients {
-        None => write(host, service, backup, form, tables.as_ref(), &mut outlet),
-        Some(recipients) => {
-            let tables = tables.as_ref();
-            encrypted(recipients, &mut outlet, |out| write(host, service, backup, form, tables, out))
-        }
+        None => write(&mut outlet),
+        Some(recipients) => encrypted(recipients, &mut outlet, write),
     };
     let written = written.and_then(|()| Ok(outlet.flush()?));
     host.progress.done();
@@ -80,24 +82,6 @@ pub fn export(
         (None, written) => written.map_err(|error| told_of_the_rest(error, outlet.written)),
     }?;
     Ok(ExportReport { bytes: outlet.written, duration: started.elapsed() })
-}
-
-fn write(
-    host: &Host<'_>,
-    service: &Service,
-    backup: &Backup,
-    form: Form,
-    tables: Option<&Tables>,
-    out: &mut dyn Write,
-) -> Result<()> {
-    match form {
-        Form::Tar => tarball::write(backup, out).map(|_| ()),
-        Form::Sql => match tables {
-            None => sql::write(host, service, backup, out),
-            Some(tables) => sql::write_tables(host, service, backup, tables, out),
-        },
-        Form::Custom => custom::write(backup, out),
-    }
 }
 
 /// Without its `finish`, which it only gets after everything went well, an age stream is cut off.

@@ -10,8 +10,9 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::checksum;
 use crate::copy_rows::RowSum;
-use crate::digest::{self, Content, FileDigest};
+use crate::digest::{Content, FileDigest};
 use crate::schema;
 use crate::sql_text;
 use crate::toc::{Entry, Toc};
@@ -155,7 +156,7 @@ pub fn schema_hash(toc: &Toc) -> String {
         }
         text.push('\n');
     }
-    digest::sha256_hex(text.as_bytes())
+    checksum::sha256_hex(text.as_bytes())
 }
 
 /// `dump/7.dat.zst` → `7.dat`, as the table of contents names it.

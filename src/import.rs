@@ -20,8 +20,8 @@ use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
 use crate::leftovers;
-use crate::likeness;
 use crate::manifest::{ImportRecord, Pool};
+use crate::obstacles;
 use crate::pace::Pace;
 use crate::pending::{self, Draft, Made, Outline};
 use crate::postgres::ServerFacts;
@@ -189,7 +189,7 @@ fn described(prepared: &Prepared) -> &'static str {
 /// As a restore would.
 fn refuse_newer(prepared: &Prepared, facts: &ServerFacts, service: &Service) -> Result<()> {
     let Some(version) = prepared.server_version() else { return Ok(()) };
-    let Some(why) = likeness::version_obstacle(version, facts.version_num) else { return Ok(()) };
+    let Some(why) = obstacles::version_obstacle(version, facts.version_num) else { return Ok(()) };
     Err(Failure::refused(format!("this dump is too new for {}: {why}", service.name))
         .hint(format!("import it into a service of Postgres {} or later", version.major()))
         .into())

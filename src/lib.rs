@@ -34,6 +34,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod migrations;
 pub mod notify;
+pub mod obstacles;
 pub mod offsite;
 pub mod overdue;
 pub mod pace;
@@ -62,6 +63,7 @@ pub mod verify;
 
 // Vocabulary: small checked types and readers, no I/O.
 pub mod backup_id;
+pub mod checksum;
 pub mod code;
 pub mod copy_rows;
 pub mod copy_text;

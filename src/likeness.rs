@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::pg_version::PgVersion;
 use crate::postgres::{Privilege, RoleSettings, ServerFacts, identifier, literal};
 
 /// Settings whose value is a list of names, each quoted for itself (`GUC_LIST_QUOTE`; Postgres'
@@ -126,26 +125,6 @@ fn grants(name: &str, privileges: &[Privilege], row: &Value) -> String {
     script
 }
 
-/// What a restore into this server cannot do, as sentences; `needed` are `name version` as manifests keep them.
-pub fn missing_extensions(needed: &[String], facts: &ServerFacts) -> Vec<String> {
-    let names = needed.iter().filter_map(|extension| extension.split(' ').next());
-    names
-        .filter(|name| !facts.available_extensions.iter().any(|one| one == name))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Whether the dump of a server of version `from` can go into `into`, else why not.
-pub fn version_obstacle(from: PgVersion, into: PgVersion) -> Option<String> {
-    (!from.can_restore_into(into)).then(|| {
-        format!(
-            "the backup is of Postgres {}, the server is the older Postgres {}: a dump cannot go back to an older major version",
-            from.major(),
-            into.major()
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,19 +172,6 @@ mod tests {
         assert_eq!(
             dress_database("new", &facts),
             "alter database \"new\" set \"jit\" to 'off';\nrevoke all on database \"new\" from public, \"boss\";\n"
-        );
-    }
-
-    #[test]
-    fn what_a_server_cannot_take_is_told() {
-        let needed = ["citext 1.6", "postgis 3.4"].map(str::to_owned);
-        assert_eq!(missing_extensions(&needed, &facts(&Value::Null)), ["postgis"]);
-        let (older, newer) = (PgVersion(160_001), PgVersion(170_000));
-        assert_eq!(version_obstacle(older, newer), None);
-        assert!(
-            version_obstacle(newer, older)
-                .unwrap()
-                .contains("of Postgres 17, the server is the older Postgres 16")
         );
     }
 

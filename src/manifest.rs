@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::backup_id::BackupId;
+use crate::checksum::sha256_hex;
 use crate::deployed::AppRecord;
-use crate::digest::{FileDigest, sha256_hex};
+use crate::digest::FileDigest;
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::layout;

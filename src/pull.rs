@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::aftermath::{self, Run};
 use crate::catalog::{self, Backup};
-use crate::digest::sha256_hex;
+use crate::checksum::sha256_hex;
 use crate::dokku::Service;
 use crate::durable::make_durable;
 use crate::encryption::Identities;
@@ -21,8 +21,8 @@ use crate::files;
 use crate::host::Host;
 use crate::layout::{DUMP, ServiceLayout};
 use crate::leftovers;
-use crate::likeness;
 use crate::manifest::Pushed;
+use crate::obstacles;
 use crate::offsite::{self, Index, Offsite, Part};
 use crate::pg_version::PgVersion;
 use crate::postgres::MAINTENANCE_DATABASE;
@@ -133,16 +133,7 @@ fn refuse_older_server(host: &Host<'_>, target: &Service, index: &Index) -> Resu
     let Some(version) = index.server_version_num else { return Ok(()) };
     let server = Server::of(host, target)?;
     let there: PgVersion = server.query(MAINTENANCE_DATABASE, SERVER_VERSION)?;
-    match likeness::version_obstacle(version, there) {
-        None => Ok(()),
-        Some(why) => Err(Failure::refused(why)
-            .hint(format!(
-                "restore it into one that fits: dokku postgres:create {}-{major} --image-version {major}",
-                target.name,
-                major = version.major()
-            ))
-            .into()),
-    }
+    obstacles::refuse_older_server(&target.name, version, there)
 }
 
 /// Unpacks the backup into `into` and looks at all of it.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::{self, Backup};
-use crate::digest::sha256_hex;
+use crate::checksum::sha256_hex;
 use crate::dokku::Service;
 use crate::encryption::Recipients;
 use crate::error::{self, Failure, Kind};

@@ -17,7 +17,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::digest::hex;
+use crate::checksum::hex;
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;

@@ -5,6 +5,7 @@
 //! its casts and brackets in other places. So definitions are compared without what carries no information of its
 //! own there: white space, brackets and `::type` casts, outside quotes. Whatever else differs is a difference.
 
+use crate::sql_text::quoted_length;
 use crate::toc::{Entry, Toc};
 
 /// One object's identity and its comparable definition.
@@ -125,46 +126,6 @@ fn comparable(definition: &str) -> String {
         }
     }
     out
-}
-
-/// The length of the quoted thing that `text` begins with: 'text', "name" or $tag$body$tag$; 0 when it is none.
-pub fn quoted_length(text: &str, before: &str) -> usize {
-    let bytes = text.as_bytes();
-    match bytes[0] {
-        quote @ (b'\'' | b'"') => {
-            let escapes = quote == b'\'' && begins_escape_string(before);
-            let mut at = 1;
-            while at < bytes.len() {
-                match bytes[at] {
-                    b'\\' if escapes => at += 1,
-                    byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 1,
-                    byte if byte == quote => return at + 1,
-                    _ => {}
-                }
-                at += 1;
-            }
-            text.len()
-        }
-        b'$' => dollar_quoted_length(text),
-        _ => 0,
-    }
-}
-
-/// Whether a quote behind `before` opens an `E'…'` string: the E is a word of its own, not the end of LIKE.
-fn begins_escape_string(before: &str) -> bool {
-    let mut backwards = before.chars().rev();
-    matches!(backwards.next(), Some('E' | 'e'))
-        && !backwards.next().is_some_and(|c| c.is_alphanumeric() || c == '_')
-}
-
-fn dollar_quoted_length(text: &str) -> usize {
-    let Some(tag_end) = text[1..].find('$').map(|at| at + 2) else { return 0 };
-    let tag = &text[..tag_end];
-    let is_tag = tag[1..tag_end - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
-    if !is_tag || tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        return 0;
-    }
-    text[tag_end..].find(tag).map_or(text.len(), |at| tag_end + at + tag.len())
 }
 
 /// Words that continue a type's name behind its first word (`character varying`, `timestamp with time zone`).
@@ -314,26 +275,6 @@ mod tests {
         assert_eq!(comparable("a::numeric(x)"), "ax");
         assert_eq!(comparable("a::timestamp with time zone AT b"), "aATb");
         assert_eq!(comparable("a::b_c$1 = d"), "a=d");
-    }
-
-    #[test]
-    fn what_is_quoted_has_its_length() {
-        for (text, length) in [
-            ("'a''b' c", 6),
-            ("\"a\"\"b\" c", 6),
-            ("'a", 2),
-            ("$$ a $$ b", 7),
-            ("$tag_1$ $$ $tag_1$ b", 18),
-            ("$$ a", 4),
-            ("$1 + $2", 0),
-            ("$a b$ c", 0),
-            ("$", 0),
-            ("a", 0),
-        ] {
-            assert_eq!(quoted_length(text, ""), length, "{text}");
-        }
-        assert_eq!(quoted_length(r"'a\'b' c", "E"), 6);
-        assert_eq!(quoted_length(r"'a\'b' c", "_E"), 4);
     }
 
     proptest! {

@@ -68,7 +68,7 @@ fn list_in_brackets(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut depth, mut at, mut start) = (0, 0, 0);
     while let Some(first) = text[at..].chars().next() {
-        let quoted = crate::schema::quoted_length(&text[at..], &text[..at]);
+        let quoted = quoted_length(&text[at..], &text[..at]);
         if quoted > 0 {
             at += quoted;
             continue;
@@ -96,9 +96,69 @@ fn list_in_brackets(text: &str) -> Vec<&str> {
     parts
 }
 
+/// The length of the quoted thing that `text` begins with: 'text', "name" or $tag$body$tag$; 0 when it is none.
+pub fn quoted_length(text: &str, before: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes[0] {
+        quote @ (b'\'' | b'"') => {
+            let escapes = quote == b'\'' && begins_escape_string(before);
+            let mut at = 1;
+            while at < bytes.len() {
+                match bytes[at] {
+                    b'\\' if escapes => at += 1,
+                    byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 1,
+                    byte if byte == quote => return at + 1,
+                    _ => {}
+                }
+                at += 1;
+            }
+            text.len()
+        }
+        b'$' => dollar_quoted_length(text),
+        _ => 0,
+    }
+}
+
+/// Whether a quote behind `before` opens an `E'…'` string: the E is a word of its own, not the end of LIKE.
+fn begins_escape_string(before: &str) -> bool {
+    let mut backwards = before.chars().rev();
+    matches!(backwards.next(), Some('E' | 'e'))
+        && !backwards.next().is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+fn dollar_quoted_length(text: &str) -> usize {
+    let Some(tag_end) = text[1..].find('$').map(|at| at + 2) else { return 0 };
+    let tag = &text[..tag_end];
+    let is_tag = tag[1..tag_end - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_tag || tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        return 0;
+    }
+    text[tag_end..].find(tag).map_or(text.len(), |at| tag_end + at + tag.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_has_its_length() {
+        for (text, length) in [
+            ("'a''b' c", 6),
+            ("\"a\"\"b\" c", 6),
+            ("'a", 2),
+            ("$$ a $$ b", 7),
+            ("$tag_1$ $$ $tag_1$ b", 18),
+            ("$$ a", 4),
+            ("$1 + $2", 0),
+            ("$a b$ c", 0),
+            ("$", 0),
+            ("a", 0),
+        ] {
+            assert_eq!(quoted_length(text, ""), length, "{text}");
+        }
+        assert_eq!(quoted_length(r"'a\'b' c", "E"), 6);
+        assert_eq!(quoted_length(r"'a\'b' c", "_E"), 4);
+    }
     use proptest::prelude::*;
 
     #[test]

@@ -41,8 +41,13 @@ pub fn is_previous(live: &str, name: &str) -> bool {
 
 /// When a database was put aside; `None` when `name` is none that [`previous_name`] gives.
 pub fn put_aside_at(live: &str, name: &str) -> Option<DateTime<Utc>> {
-    let time = is_previous(live, name).then(|| &name[name.len() - TIME_LENGTH..])?;
-    NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok().map(|time| time.and_utc())
+    is_previous(live, name).then(|| time_in(name))?
+}
+
+/// The time at the end of a marked name.
+fn time_in(name: &str) -> Option<DateTime<Utc>> {
+    let text = name.get(name.len().checked_sub(TIME_LENGTH)?..)?;
+    NaiveDateTime::parse_from_str(text, TIME_FORMAT).ok().map(|time| time.and_utc())
 }
 
 /// Whether `name` is one that [`restoring_name`] gives.
@@ -223,11 +228,7 @@ impl Previous {
     /// When the last swap put it aside; by its name, where it has no mark.
     pub fn live_until(&self) -> Option<DateTime<Utc>> {
         let of_mark = self.mark.as_ref().and_then(|mark| mark.split_once(' ')?.1.parse().ok());
-        of_mark.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).or_else(|| {
-            let at = self.name.len().checked_sub(TIME_LENGTH)?;
-            let time = NaiveDateTime::parse_from_str(self.name.get(at..)?, TIME_FORMAT).ok()?;
-            Some(time.and_utc())
-        })
+        of_mark.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).or_else(|| time_in(&self.name))
     }
 
     /// Whether the live database took its place; `live` is that one's oid, if there is one.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use crate::catalog::Backup;
-use crate::digest::hex;
+use crate::checksum::hex;
 use crate::error::Failure;
 use crate::files;
 use crate::layout;

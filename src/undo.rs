@@ -35,7 +35,7 @@ impl UndoPlan {
     }
 
     /// Whether nobody should do it by the way.
-    pub fn is_long_ago(&self, now: DateTime<Utc>) -> bool {
+    fn is_long_ago(&self, now: DateTime<Utc>) -> bool {
         self.live_until.is_none_or(|time| now - time > LONG_AGO)
     }
 }

@@ -11,7 +11,8 @@ use anyhow::Result;
 
 use crate::aftermath::{self, Run};
 use crate::catalog::Backup;
-use crate::digest::{Content, Depth, Digester, FileDigest, Treatment, sha256_hex};
+use crate::checksum::sha256_hex;
+use crate::digest::{Content, Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
 use crate::error::Failure;
 use crate::files;

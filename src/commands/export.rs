@@ -26,7 +26,7 @@ pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
     }
     let (form, described) = match args.form {
         cli::Form::Tar => (Form::Tar, "a tar archive"),
-        cli::Form::Sql => (Form::Sql, "plain SQL"),
+        cli::Form::Sql => (Form::Sql { tables: &args.tables }, "plain SQL"),
         cli::Form::Custom => (Form::Custom, "an archive of pg_dump -Fc"),
     };
     let what = match args.tables.as_slice() {
@@ -34,9 +34,7 @@ pub fn run(app: &App<'_>, args: &ExportArgs) -> Result<()> {
         tables => format!("{} from ", tables.join(", ")),
     };
     app.ui.step(&format!("Exporting {what}backup {} of {} as {described}", backup.id, service.name));
-    let recipients_or_none = recipients.as_ref();
-    let report =
-        export::export(&app.host(), &service, &backup, form, &args.tables, recipients_or_none, &mut out)?;
+    let report = export::export(&app.host(), &service, &backup, form, recipients.as_ref(), &mut out)?;
     let locked = recipients.map_or_else(String::new, |recipients| {
         format!(", encrypted for {}", units::plural(recipients.count() as u64, "key"))
     });

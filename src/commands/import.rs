@@ -49,8 +49,7 @@ pub fn run(app: &App<'_>, args: &ImportArgs) -> Result<()> {
     let pushed = push::push_marked(&app.host(), &service, None);
     report.backup.pushed = Pushed::read(&report.backup.folder);
     tell(app, args.format, &report, &pushed)?;
-    // The backup is made and told of; that its push was interrupted remains to be said.
-    if report.backup.pushed.is_some_and(|pushed| !pushed.good) { app.host().check() } else { Ok(()) }
+    super::push::say_if_interrupted(app, &report.backup)
 }
 
 fn tell(app: &App<'_>, format: Format, report: &ImportReport, pushed: &[PushReport]) -> Result<()> {

@@ -43,6 +43,12 @@ impl<'a> View<'a> {
     }
 }
 
+/// The backup is made and told of; that its push was interrupted remains to be said.
+pub fn say_if_interrupted(app: &App<'_>, backup: &Backup) -> Result<()> {
+    let is_missing_there = backup.pushed.as_ref().is_some_and(|pushed| !pushed.good);
+    if is_missing_there { app.host().check() } else { Ok(()) }
+}
+
 pub fn run(app: &App<'_>, args: &PushArgs) -> Result<()> {
     let service = app.service(&args.service)?;
     let host = app.host();

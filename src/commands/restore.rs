@@ -132,10 +132,9 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
     let doubts = if args.backup.is_none() { doubts::about(source, &backup, app.now) } else { Vec::new() };
     let options = RestoreOptions { jobs: args.jobs, stop_apps: args.stop_apps, doubts };
     let is_shown = args.format == Format::Stdout && !app.ui.is_quiet();
+    // Nobody should agree to what they were not told of, nor say --force without a word of what goes.
     let show = |plan: &RestorePlan| {
-        if is_shown {
-            text::show_plan(app, plan);
-        }
+        if is_shown { text::show_plan(app, plan) } else { text::warn_of_plan(app, plan) }
     };
     if args.dry_run {
         let plan = plan_restore(&app.host(), target, backup, &options)?;
@@ -151,12 +150,7 @@ fn restore(app: &App<'_>, args: &RestoreArgs, source: &Service, target: &Service
         restore_at_once(&app.host(), target, backup, &options, show)?
     } else {
         let plan = plan_on_record(app, target, backup, &options)?;
-        if is_shown {
-            show(&plan);
-        } else {
-            // Nobody should agree to what they were not told of.
-            text::warn_of_plan(app, &plan);
-        }
+        show(&plan);
         let warning = format!("Database {} of {} is going to be replaced", target.database, target.name);
         app.ui.confirm(&warning, target.name.as_str(), app.docker.interrupt())?;
         run_restore(&app.host(), plan, &options)?

@@ -22,9 +22,6 @@ struct Undone<'a> {
 pub fn run(app: &App<'_>, args: &UndoArgs) -> Result<()> {
     let service = app.service(&args.service)?;
     let agree = |plan: &UndoPlan| {
-        if !plan.is_long_ago(app.now) {
-            return Ok(());
-        }
         let warning = format!("{} is going to have {} again", service.name, plan.describe(app.now));
         app.ui.confirm(&warning, service.name.as_str(), app.docker.interrupt())
     };

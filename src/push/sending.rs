@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 
 use crate::catalog::Backup;
-use crate::digest::sha256_hex;
+use crate::checksum::sha256_hex;
 use crate::dokku::Service;
 use crate::encryption::Recipients;
 use crate::files;

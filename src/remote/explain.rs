@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use crate::error::Failure;
+use crate::plain_text::shell_word;
 
 /// What the credentials of a store must be good for.
 const NEEDS: &str = "the access key needs to list, read, write and delete below that address";
@@ -124,16 +125,13 @@ fn what_helps(remote: &str, hint: &str) -> String {
     match remote.strip_prefix("file://") {
         // There is no key, but an owner.
         Some(folder) if hint == NEEDS => {
-            format!("dokku's user must be able to write there, as root: chown dokku:dokku {}", quoted(folder))
+            format!(
+                "dokku's user must be able to write there, as root: chown dokku:dokku {}",
+                shell_word(folder)
+            )
         }
         _ => hint.replace("{set}", &format!("dokku pgbackup:remote-set <service>|--global {remote}")),
     }
-}
-
-/// A path as it is typed.
-fn quoted(path: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/-_.".contains(c);
-    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 fn whole_text(error: &object_store::Error) -> String {

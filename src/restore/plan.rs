@@ -14,8 +14,8 @@ use crate::dokku::Service;
 use crate::error::Failure;
 use crate::files;
 use crate::host::Host;
-use crate::likeness;
 use crate::manifest::Manifest;
+use crate::obstacles;
 use crate::pg_version::PgVersion;
 use crate::postgres::ServerFacts;
 use crate::roles;
@@ -134,18 +134,13 @@ pub(super) fn decide(
     let manifest = &backup.manifest;
     let facts = &found.facts;
     let refuse = |why: String, hint: String| Err(Failure::refused(why).hint(hint).into());
-    if let Some(why) = likeness::version_obstacle(manifest.server.version_num, facts.version_num) {
-        return refuse(
-            why,
-            "restore into a service of the same or a newer major version, with --to".to_owned(),
-        );
-    }
+    obstacles::refuse_older_server(&target.name, manifest.server.version_num, facts.version_num)?;
     if facts.prepared_transactions > 0 {
         let why =
             format!("database {} has prepared transactions, which would block the swap", target.database);
         return refuse(why, "end them first; see them with: select * from pg_prepared_xacts".to_owned());
     }
-    let missing = likeness::missing_extensions(&manifest.database.extensions, facts);
+    let missing = obstacles::missing_extensions(&manifest.database.extensions, &facts.available_extensions);
     if !missing.is_empty() {
         let why = format!(
             "the image of service {} lacks what the backup needs: extension {}",

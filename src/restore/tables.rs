@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::RestoreOptions;
 use super::copy_back::{self, LiveTable, Statements};
 use super::fill::{NewDatabase, RestoreJob, create_roles, run_pg_restore};
 use super::plan::{refuse_unless_whole, server_disk};
+use super::{Held, RestoreOptions};
 use crate::aftermath::{self, Run};
 use crate::backup_id::BackupId;
 use crate::catalog::Backup;
 use crate::dokku::Service;
 use crate::dump::{DumpJob, Extent, Manner, dump};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::files;
 use crate::host::Host;
 use crate::layout;
 use crate::leftovers;
 use crate::likeness;
-use crate::lock::{self, ServiceLock};
 use crate::manifest;
+use crate::obstacles;
 use crate::postgres::{self, identifier, literal};
 use crate::scratch::Scratch;
 use crate::server::Server;
@@ -33,6 +33,7 @@ use crate::sql_text::{copied_columns, table_columns};
 use crate::swap;
 use crate::tables::{self, Asked};
 use crate::toc::{Entry, Toc};
+use crate::units;
 
 /// What is going to be restored, and where to.
 #[derive(Debug, Clone)]
@@ -97,6 +98,16 @@ pub fn plan_tables(
     wanted: &[String],
 ) -> Result<TablesPlan> {
     refuse_unless_whole(host, &backup)?;
+    Ok(look(host, target, backup, wanted)?.1)
+}
+
+/// The target's server, and the plan that was made from it.
+fn look<'a>(
+    host: &Host<'a>,
+    target: &Service,
+    backup: Backup,
+    wanted: &[String],
+) -> Result<(Server<'a>, TablesPlan)> {
     let toc = manifest::read_toc(&backup.folder)?;
     let asked = Asked { command: "dokku pgbackup:restore", service: target, flags: "", tables: wanted };
     let chosen = tables::choose(host, &backup, &toc, asked)?;
@@ -114,7 +125,7 @@ pub fn plan_tables(
     }
     let plan = TablesPlan { schema, target: target.clone(), tables, backup };
     refuse_if_there(&server, &plan)?;
-    Ok(plan)
+    Ok((server, plan))
 }
 
 /// What the live database has of them, in their order.
@@ -138,7 +149,7 @@ fn columns(toc: &Toc, table: &Entry) -> Vec<String> {
         .unwrap_or_else(|| table_columns(&table.definition).into_iter().map(|column| column.name).collect())
 }
 
-/// Plans it and carries it out.
+/// Plans it behind the lock and carries it out.
 pub fn run_tables(
     host: &Host<'_>,
     target: &Service,
@@ -146,40 +157,43 @@ pub fn run_tables(
     wanted: &[String],
     options: &RestoreOptions,
 ) -> Result<TablesReport> {
-    let id = backup.id.clone();
+    let (id, started) = (backup.id.clone(), Instant::now());
     // Not to be taken for a restore of the whole database.
-    let run = Run { backup: Some(&id), ..Run::of("restore-table", Instant::now()) };
-    let planned = plan_tables(host, target, backup, wanted);
-    let ended = planned.and_then(|plan| carry_out(host, plan, options));
+    let run = Run { backup: Some(&id), ..Run::of("restore-table", started) };
+    let whole = refuse_unless_whole(host, &backup);
+    let ended = whole.and_then(|()| Held::take(host, target, &backup)).and_then(|_held| {
+        let (server, plan) = look(host, target, backup, wanted)?;
+        carry_out(host, &server, plan, options, started)
+    });
     aftermath::follow(host, target, run, &ended);
     ended
 }
 
-fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Result<TablesReport> {
-    let started = Instant::now();
+fn carry_out(
+    host: &Host<'_>,
+    server: &Server<'_>,
+    plan: TablesPlan,
+    options: &RestoreOptions,
+    started: Instant,
+) -> Result<TablesReport> {
     let service = &plan.target;
-    files::create_private_folders(&service.layout.own())?;
-    let lock = ServiceLock::take(&service.layout.lock(), &service.name, lock::RESTORE)?;
-    let _reading = plan.backup.held_for_reading()?;
-    leftovers::clear(host, service, &lock)?;
-    let server = Server::of(host, service)?;
     let facts = server.facts_of(service)?;
-    leftovers::clear_databases(host, &server, service, &facts);
-    if let Some(why) = likeness::version_obstacle(plan.backup.manifest.server.version_num, facts.version_num)
-    {
-        return Err(Failure::refused(why).into());
-    }
-    refuse_if_there(&server, &plan)?;
+    leftovers::clear_databases(host, server, service, &facts);
+    obstacles::refuse_older_server(
+        &service.name,
+        plan.backup.manifest.server.version_num,
+        facts.version_num,
+    )?;
     let jobs = options.jobs.unwrap_or(host.settings(service)?.jobs);
-    create_roles(&server, &plan.backup.folder, &facts)?;
+    create_roles(server, &plan.backup.folder, &facts)?;
     let scratch_database = swap::restoring_name(&service.database, host.now, &facts.databases);
     let creation = likeness::create_database(&scratch_database, &facts);
-    let _scratch = NewDatabase::create(&server, &scratch_database, facts.version_num, &creation)?;
+    let _scratch = NewDatabase::create(server, &scratch_database, facts.version_num, &creation)?;
     let work = Scratch::begin(host, service, &plan.backup.id)?;
 
     host.progress.step(&format!(
         "Restoring {} into a scratch database",
-        crate::units::plural(plan.tables.len() as u64, "table")
+        units::plural(plan.tables.len() as u64, "table")
     ));
     let definitions = postgres::restore_command(
         &scratch_database,
@@ -187,16 +201,19 @@ fn carry_out(host: &Host<'_>, plan: TablesPlan, options: &RestoreOptions) -> Res
         "/backup/dump",
         &["--section=pre-data", "--no-privileges"],
     );
-    run_pg_restore(host, &server, &restore_job(&plan, &plan.backup.folder, definitions))?;
-    let rows = load_rows(host, &server, &plan, &work, &scratch_database, jobs)?;
+    run_pg_restore(host, server, &restore_job(&plan, &plan.backup.folder, definitions))?;
+    let rows = load_rows(host, server, &plan, &work, &scratch_database, jobs)?;
     host.progress.step(&format!("Copying them into the schema {} of the live database", plan.schema));
     server.execute(&scratch_database, &copy_script(&plan))?;
-    let copies = Copies { server: &server, plan: &plan, wanted: false };
-    move_schema(host, &server, &plan, &work, &scratch_database)?;
-    let found = count_copies(&server, &plan)?;
+    let copies = Copies { server, plan: &plan, wanted: false };
+    move_schema(host, server, &plan, &work, &scratch_database)?;
+    let found = count_copies(server, &plan)?;
     if found != rows {
-        let message = format!("the copied tables hold {found:?} rows, the backup {rows:?}");
-        return Err(Failure::new(crate::error::Kind::Difference, message).into());
+        let sums = [&found, &rows].map(|rows| units::count(rows.iter().sum()));
+        let message = format!("the copied tables hold {} rows, the backup {}", sums[0], sums[1]);
+        return Err(Failure::new(Kind::Difference, message)
+            .hint(format!("prove the backup: dokku pgbackup:verify {} {}", service.name, plan.backup.id))
+            .into());
     }
     copies.keep();
     Ok(TablesReport { rows: found, duration: started.elapsed(), plan })

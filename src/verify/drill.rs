@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::fingerprint::{Fingerprint, TableSum};
 use crate::host::Host;
-use crate::likeness;
+use crate::obstacles;
 use crate::pace::Pace;
 use crate::plain_text::shell_word;
 use crate::postgres::{self, MAINTENANCE_DATABASE, ServerFacts};
@@ -108,7 +108,7 @@ fn restore_into(
     jobs: usize,
 ) -> Result<Vec<Problem>> {
     let manifest = &backup.manifest;
-    let missing = likeness::missing_extensions(&manifest.database.extensions, facts);
+    let missing = obstacles::missing_extensions(&manifest.database.extensions, &facts.available_extensions);
     if !missing.is_empty() {
         let what = format!("the image {} lacks the extension {}", manifest.server.image, missing.join(", "));
         return Err(Failure::refused(format!("{what} that the backup needs"))

@@ -106,12 +106,7 @@ fn described(side: Option<&AppRecord>) -> String {
 pub fn warn_of_plan(app: &App<'_>, plan: &RestorePlan) {
     let progress = app.host().progress;
     plan.all_warnings().into_iter().for_each(|warning| progress.warn(warning));
-    warn_of_code(app, &plan.code);
-}
-
-fn warn_of_code(app: &App<'_>, code: &CodeReport) {
-    let progress = app.host().progress;
-    for mismatch in &code.apps {
+    for mismatch in &plan.code.apps {
         let Mismatch { change, remedy } = mismatch;
         let (now, then) = (described(change.now.as_ref()), described(change.then.as_ref()));
         progress.warn(&format!("{} runs {now}, and the data belongs to {then}", change.name));
@@ -121,9 +116,8 @@ fn warn_of_code(app: &App<'_>, code: &CodeReport) {
     }
 }
 
-/// What somebody must know who reads nothing else (`--quiet`).
+/// What somebody must know who reads nothing else (`--quiet`); the plan was told.
 fn warn_of_report(app: &App<'_>, report: &RestoreReport) {
-    warn_of_code(app, &report.plan.code);
     for name in &report.left_stopped {
         app.host()
             .progress

@@ -45,6 +45,34 @@ fn architecture_md_names_every_module_and_every_package() {
     assert_eq!(documented, used.into_iter().flatten().map(String::as_str).collect());
 }
 
+/// The modules of a layer, as lib.rs lists them below its comment.
+fn layer(heading: &str) -> Vec<String> {
+    let text = document("src/lib.rs");
+    let part = text.split("\n\n").find(|part| part.starts_with(&format!("// {heading}:"))).unwrap();
+    part.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn no_layer_calls_one_above_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (core, edges) = (layer("Core"), layer("Edges"));
+    let above = [(layer("Vocabulary"), [core.clone(), edges.clone()].concat()), (edges, core)];
+    for (below, above) in above {
+        for file in sources(&src, "") {
+            let module = file.split(['/', '.']).next().unwrap_or_default();
+            let text = fs::read_to_string(src.join(&file)).unwrap();
+            let called = |name: &String| {
+                text.contains(&format!("crate::{name}::")) || text.contains(&format!("crate::{name};"))
+            };
+            let wrong = above.iter().find(|name| below.iter().any(|one| one == module) && called(name));
+            assert_eq!(wrong, None, "{file} is below it");
+        }
+    }
+}
+
 /// `[words](docs/file.md#heading)` in the documents leads somewhere.
 #[test]
 fn links_between_the_documents_lead_somewhere() {

@@ -51,7 +51,7 @@ fn poison(service: &Service, id: &str, text: &str) {
             "verified.toml",
             format!(
                 "at = 2026-01-01T00:00:00Z\nlevel = 'drill'\ngood = true\nduration_seconds = 1\nproblems = ['T']\nmanifest_sha256 = '{}'",
-                pgbackup::digest::sha256_hex(&fs::read(&path).unwrap())
+                pgbackup::checksum::sha256_hex(&fs::read(&path).unwrap())
             ),
         ),
     ];
