@@ -3,6 +3,7 @@
 mod job;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -23,6 +24,10 @@ const KEEPING_LOGS: [&str; 4] = ["--log-driver", "json-file", "--log-opt", "max-
 
 /// A sixteenth of what every other container has, and the least there is of the disk (`docker run` manual).
 const LOW_WEIGHTS: [&str; 4] = ["--cpu-shares", "64", "--blkio-weight", "10"];
+
+/// More than the daemon takes to remove a container on a machine that does a lot else.
+const LONGEST_REMOVAL: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// How to reach docker, and whom to tell about each call.
 #[derive(Debug, Clone)]
@@ -266,12 +271,20 @@ impl Docker {
 
     /// Stops and removes a container with its volumes, whatever it does; none of that name is fine.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let output =
-            self.traced(self.tool().args(["rm", "--force", "--volumes", "--", name])).run_always()?;
-        if output.success() || output.stderr.contains("No such container") {
-            return Ok(());
+        let deadline = Instant::now() + LONGEST_REMOVAL;
+        loop {
+            let output =
+                self.traced(self.tool().args(["rm", "--force", "--volumes", "--", name])).run_always()?;
+            if output.success() || output.stderr.contains("No such container") {
+                return Ok(());
+            }
+            // One that has just ended is removed by the daemon itself (`--rm`), which takes nobody's help.
+            let is_going = output.stderr.contains("is already in progress");
+            if !is_going || Instant::now() > deadline {
+                return Err(daemon_failure(&output));
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
         }
-        Err(daemon_failure(&output))
     }
 }
 
@@ -319,4 +332,43 @@ pub fn start_failure(output: &Output, image: &str) -> anyhow::Error {
 /// Whether `docker run` itself failed (125), rather than the program inside (`docker run` manual, "Exit status").
 pub fn docker_itself_failed(output: &Output) -> bool {
     output.status.code() == Some(125)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A docker that is a script; the real daemon is in that state for some milliseconds only.
+    fn docker(folder: &Path, script: &str) -> Docker {
+        let program = folder.join("docker");
+        // By another process: who is forked while this one has it open for writing would make it busy.
+        let write = "printf '#!/bin/sh\\n%s' \"$1\" >\"$2\" && chmod 755 \"$2\"";
+        let made = Command::new("sh").args(["-c", write, "-", script]).arg(&program).status();
+        assert!(made.unwrap().success());
+        Docker::new(program, Interrupt::default(), None)
+    }
+
+    #[test]
+    fn a_container_that_is_being_removed_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = folder.path().join("asked");
+        let script = format!(
+            "echo >>{asked}; [ $(wc -l <{asked}) -gt 2 ] && exit 0\n\
+             echo 'Error response from daemon: removal of container x is already in progress' >&2; exit 1",
+            asked = asked.display()
+        );
+        docker(folder.path(), &script).remove("x").unwrap();
+        assert_eq!(fs::read_to_string(asked).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn any_other_failure_of_a_removal_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let docker =
+            docker(folder.path(), "echo 'Error: driver failed to remove root filesystem' >&2; exit 1");
+        assert!(docker.remove("x").unwrap_err().to_string().contains("driver failed"));
+    }
 }

@@ -397,6 +397,12 @@ impl Service {
     /// What must be there after every command, however it ended: no container, no scratch folder, no half-made database.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
+        self.assert_nothing_left_beside(&self.databases());
+    }
+
+    /// The same by one who knows the names of all databases.
+    #[track_caller]
+    pub fn assert_nothing_left_beside(&self, databases: &[String]) {
         let label = format!("label=com.dokku.pgbackup.service={}", self.name);
         assert_eq!(docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]).ok().stdout, "");
         let hidden =
@@ -404,9 +410,8 @@ impl Service {
         assert_eq!(String::from_utf8_lossy(&hidden.stdout), "");
         let scratch = fs::read_dir(self.root().join("pgbackup/scratch")).map_or(0, Iterator::count);
         assert_eq!(scratch, 0, "a scratch folder is left");
-        let restoring: Vec<String> =
-            self.databases().into_iter().filter(|name| name.contains("_restoring_")).collect();
-        assert_eq!(restoring, Vec::<String>::new());
+        let restoring: Vec<&String> = databases.iter().filter(|name| name.contains("_restoring_")).collect();
+        assert_eq!(restoring, Vec::<&String>::new());
     }
 }
 

@@ -121,7 +121,7 @@ fn is_drill(name: &str) -> bool {
 }
 
 /// What a run that was not allowed to clean up may have left, by the names it is told under.
-fn leftovers(service: &Service) -> Vec<String> {
+fn leftovers(service: &Service, databases: Vec<String>) -> Vec<String> {
     let names = |folder: &str| {
         let entries =
             fs::read_dir(service.root().join("pgbackup").join(folder)).into_iter().flatten().flatten();
@@ -131,7 +131,7 @@ fn leftovers(service: &Service) -> Vec<String> {
         let id = name.strip_prefix(".pending-").or_else(|| name.strip_prefix(".deleted-"));
         id.map(str::to_owned)
     });
-    let databases = service.databases().into_iter().filter(|name| name.contains("_restoring_"));
+    let databases = databases.into_iter().filter(|name| name.contains("_restoring_"));
     // The others may come to their end on their own.
     let servers = containers(service).into_iter().filter(|name| is_drill(name));
     hidden.chain(names("scratch")).chain(databases).chain(servers).collect()

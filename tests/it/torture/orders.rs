@@ -138,10 +138,15 @@ impl Command {
                 order(&["pgbackup:push", &name, &id])
             }
             Command::Pull => {
-                let id = scene.create();
-                scene.service.pgbackup("push", &[&id]).ok();
-                fs::remove_dir_all(scene.service.backup(&id)).unwrap();
+                let id = scene.pushed.take().unwrap_or_else(|| {
+                    let id = scene.create();
+                    scene.service.pgbackup("push", &[&id]).ok();
+                    id
+                });
+                // What was pulled before goes again.
+                let _ = fs::remove_dir_all(scene.service.backup(&id));
                 scene.good.remove(&id);
+                scene.pushed = Some(id.clone());
                 order(&["pgbackup:pull", &name, &id])
             }
             Command::Diff => order(&["pgbackup:diff", &name]),

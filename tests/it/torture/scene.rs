@@ -32,6 +32,8 @@ pub struct Scene {
     /// Something to import.
     pub dump: PathBuf,
     remote: PathBuf,
+    /// A backup that is at the remote.
+    pub pushed: Option<String>,
     /// Acknowledged writes before this one may have been swapped away.
     since: usize,
     _files: tempfile::TempDir,
@@ -83,6 +85,7 @@ impl Scene {
             good: BTreeSet::new(),
             dump,
             remote,
+            pushed: None,
             since: 0,
             disk,
             _files: files,
@@ -126,6 +129,10 @@ impl Scene {
         let pair =
             |line: &str| line.split_once(' ').map(|(oid, name)| (oid.parse().unwrap(), name.to_owned()));
         answer.iter().map(|line| pair(line).unwrap()).collect()
+    }
+
+    fn names_of_databases(&self) -> Vec<String> {
+        self.databases().into_iter().map(|(_, name)| name).collect()
     }
 
     pub fn look(&self) -> Before {
@@ -188,7 +195,7 @@ impl Scene {
     /// After the next run: nothing is left, every good backup is there and whole, new ones are good, too.
     #[track_caller]
     pub fn assert_backups(&mut self, order: &Order) {
-        self.service.assert_nothing_left();
+        self.service.assert_nothing_left_beside(&self.names_of_databases());
         let moved = fs::read_dir(world().join("lib/data/pgbackup/destroyed")).into_iter().flatten().flatten();
         let mut moved = moved.map(|entry| entry.file_name().to_string_lossy().into_owned());
         assert_eq!(
@@ -245,7 +252,7 @@ impl Scene {
 
     /// What the next run must name.
     pub fn leftovers(&self) -> Vec<String> {
-        leftovers(&self.service)
+        leftovers(&self.service, self.names_of_databases())
     }
 
     /// A backup whose making was told as done is there, come what may.

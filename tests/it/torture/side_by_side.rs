@@ -99,7 +99,7 @@ fn a_dead_drill_is_cleared_beside_a_living_one() {
     service.create();
     let mut dead = in_the_middle(&service, "verify");
     let orphans = [container(&service, ".drill"), container(&service, ".restore")];
-    let scratch = leftovers(&service).into_iter().find(|name| !is_drill(name)).unwrap();
+    let scratch = leftovers(&service, service.databases()).into_iter().find(|name| !is_drill(name)).unwrap();
     assert!(dead.signal(Signal::KILL));
     assert_eq!(dead.end().code, 137);
     assert_eq!(containers(&service).len(), 2, "nobody could clear them yet");
