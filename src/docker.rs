@@ -337,7 +337,6 @@ pub fn docker_itself_failed(output: &Output) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::process::Command;
 
     use super::*;
 
@@ -346,8 +345,8 @@ mod tests {
         let program = folder.join("docker");
         // By another process: who is forked while this one has it open for writing would make it busy.
         let write = "printf '#!/bin/sh\\n%s' \"$1\" >\"$2\" && chmod 755 \"$2\"";
-        let made = Command::new("sh").args(["-c", write, "-", script]).arg(&program).status();
-        assert!(made.unwrap().success());
+        let made = Tool::new("sh").args(["-c", write, "-", script]).arg(&program);
+        assert!(made.run(&Interrupt::default()).unwrap().success());
         Docker::new(program, Interrupt::default(), None)
     }
 

@@ -1,11 +1,12 @@
 //! Verifying a backup: its files, then what is in them, then what a real restore gives.
 
 mod claims;
+mod compare;
 mod drill;
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -14,122 +15,18 @@ use crate::catalog::Backup;
 use crate::checksum::sha256_hex;
 use crate::digest::{Content, Depth, Digester, FileDigest, Treatment};
 use crate::dokku::Service;
-use crate::error::Failure;
 use crate::files;
-use crate::fingerprint::{Fingerprint, SequenceValue, TableSum, described_value};
+use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::layout;
 use crate::lock::BackupLock;
 use crate::manifest::{self, Level, Verified, read_manifest_bytes};
 use crate::pace::Pace;
-use crate::plain_text::shell_word;
 use crate::process;
 use crate::toc::Toc;
 use crate::units::plural;
-
-/// One thing that is not as the backup says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// `table public.cows`, `dump/7.dat.zst`, `schema`.
-    pub subject: String,
-    pub what: String,
-    /// Only the owner or the mode is wrong, after a copy by root for example; the content is not in doubt.
-    pub is_exposure: bool,
-}
-
-impl Problem {
-    fn new(subject: impl Into<String>, what: impl Into<String>) -> Self {
-        Problem { subject: subject.into(), what: what.into(), is_exposure: false }
-    }
-}
-
-/// Whether nothing is wrong but who owns the files and who may read them.
-pub fn are_exposures(problems: &[Problem]) -> bool {
-    problems.iter().all(|problem| problem.is_exposure)
-}
-
-/// Why a backup with these problems is not used; `done` is what is not done with it: "restored".
-pub fn refusal(backup: &Backup, problems: &[Problem], done: &str) -> Failure {
-    let first = problems.first().map(ToString::to_string).unwrap_or_default();
-    let details = problems.iter().skip(1).take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
-    let (id, service) = (&backup.id, &backup.manifest.service);
-    if are_exposures(problems) {
-        let folder = shell_word(&backup.folder.to_string_lossy());
-        return Failure::refused(format!(
-            "backup {id} is not {done}, it does not belong to dokku alone: {first}"
-        ))
-        .details(details)
-        .hint(format!("as root: chown -R dokku:dokku {folder} && chmod -R go= {folder}"));
-    }
-    Failure::refused(format!("backup {id} is damaged and is not {done}: {first}"))
-        .details(details)
-        .hint(format!("choose another one: dokku pgbackup:list {service}"))
-}
-
-/// Problems that are shown where one is enough to say no.
-const SHOWN_PROBLEMS: usize = 8;
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.what)
-    }
-}
-
-/// A table as it should be and as it was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableResult {
-    pub name: String,
-    pub expected_rows: u64,
-    pub found_rows: Option<u64>,
-    pub same: bool,
-}
-
-/// Something that was compared as a whole: files, sequences, the schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckResult {
-    pub name: &'static str,
-    pub compared: String,
-    pub good: bool,
-}
-
-/// Everything that a verification found.
-#[derive(Debug)]
-pub struct VerifyReport {
-    pub backup: String,
-    /// How closely it was looked at: less than was asked for when something was wrong before.
-    pub level: Level,
-    pub checks: Vec<CheckResult>,
-    pub tables: Vec<TableResult>,
-    pub problems: Vec<Problem>,
-    pub duration: Duration,
-}
-
-impl VerifyReport {
-    pub fn is_good(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    fn new(name: &str) -> Self {
-        VerifyReport {
-            backup: name.to_owned(),
-            level: Level::Quick,
-            checks: Vec::new(),
-            tables: Vec::new(),
-            problems: Vec::new(),
-            duration: Duration::ZERO,
-        }
-    }
-
-    /// The report on a folder that is not whole enough to look into.
-    pub fn broken(name: &str, why: &str) -> Self {
-        VerifyReport { problems: vec![Problem::new("backup", why)], ..Self::new(name) }
-    }
-
-    fn check(&mut self, name: &'static str, compared: impl Into<String>, problems: Vec<Problem>) {
-        self.checks.push(CheckResult { name, compared: compared.into(), good: problems.is_empty() });
-        self.problems.extend(problems);
-    }
-}
+use compare::compare;
+pub use report::{CheckResult, Problem, TableResult, VerifyReport, are_exposures, refusal};
 
 /// Verifies `backup` at `level` and keeps the result beside it.
 pub fn verify(
@@ -315,85 +212,6 @@ fn check_archive(
     }
 }
 
-/// Compares two fingerprints but for the schema. The tables of the last comparison are the ones that the report shows.
-fn compare(expected: &Fingerprint, found: &Fingerprint, place: &'static str, report: &mut VerifyReport) {
-    let mut problems = Vec::new();
-    report.tables = compare_tables(&expected.tables, &found.tables, &mut problems);
-    problems.extend(compare_sequences(&expected.sequences, &found.sequences));
-    let (wanted, got) = (&expected.large_objects, &found.large_objects);
-    if wanted.count != got.count {
-        problems
-            .push(Problem::new("large objects", format!("{} expected, {} found", wanted.count, got.count)));
-    } else if wanted != got {
-        problems.push(Problem::new("large objects", "content differs"));
-    }
-    let mut compared = vec![
-        plural(expected.tables.len() as u64, "table"),
-        plural(expected.rows(), "row"),
-        plural(expected.sequences.len() as u64, "sequence"),
-    ];
-    if wanted.count > 0 {
-        compared.push(plural(wanted.count, "large object"));
-    }
-    report.check(place, compared.join(", "), problems);
-}
-
-fn compare_tables(
-    expected: &[TableSum],
-    found: &[TableSum],
-    problems: &mut Vec<Problem>,
-) -> Vec<TableResult> {
-    let key = |table: &TableSum| (table.schema.clone(), table.name.clone());
-    let by_name: BTreeMap<_, &TableSum> = found.iter().map(|table| (key(table), table)).collect();
-    let wanted: BTreeSet<_> = expected.iter().map(key).collect();
-    for table in found.iter().filter(|table| !wanted.contains(&key(table))) {
-        problems.push(Problem::new(
-            format!("table {}.{}", table.schema, table.name),
-            "is there and should not be",
-        ));
-    }
-    let result = |table: &TableSum| {
-        let other = by_name.get(&key(table));
-        let what = match other {
-            None => Some("is missing".to_owned()),
-            Some(other) if other.rows != table.rows => {
-                Some(format!("{} rows expected, {} found", table.rows, other.rows))
-            }
-            Some(other) if other.hash != table.hash => Some(format!("content differs ({} rows)", table.rows)),
-            Some(_) => None,
-        };
-        let name = format!("{}.{}", table.schema, table.name);
-        let same = what.is_none();
-        problems.extend(what.map(|what| Problem::new(format!("table {name}"), what)));
-        TableResult { name, expected_rows: table.rows, found_rows: other.map(|other| other.rows), same }
-    };
-    expected.iter().map(result).collect()
-}
-
-fn compare_sequences(expected: &[SequenceValue], found: &[SequenceValue]) -> Vec<Problem> {
-    let key = |value: &SequenceValue| (value.schema.clone(), value.name.clone());
-    let by_name: BTreeMap<_, &SequenceValue> = found.iter().map(|value| (key(value), value)).collect();
-    let wanted: BTreeSet<_> = expected.iter().map(key).collect();
-    let mut problems = Vec::new();
-    for value in expected {
-        let subject = format!("sequence {}.{}", value.schema, value.name);
-        match by_name.get(&key(value)) {
-            None => problems.push(Problem::new(subject, "is missing")),
-            Some(other) if (other.value, other.called) != (value.value, value.called) => {
-                let [wanted, found] = [value, other].map(|value| described_value(value.value, value.called));
-                problems.push(Problem::new(subject, format!("{wanted} expected, {found} found")));
-            }
-            Some(_) => {}
-        }
-    }
-    let added = found.iter().filter(|value| !wanted.contains(&key(value)));
-    let problem = |value: &SequenceValue| {
-        Problem::new(format!("sequence {}.{}", value.schema, value.name), "is there and should not be")
-    };
-    problems.extend(added.map(problem));
-    problems
-}
-
 /// Problems kept in `verified.toml`: enough to know what is wrong.
 const REMEMBERED: usize = 10;
 
@@ -419,41 +237,4 @@ fn remember(host: &Host<'_>, backup: &Backup, report: &VerifyReport) -> Result<(
         manifest_sha256: sha256_hex(&manifest),
     };
     record.write(&backup.folder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(name: &str, rows: u64, hash: &str) -> TableSum {
-        TableSum { schema: "public".into(), name: name.into(), rows, hash: hash.into() }
-    }
-
-    #[test]
-    fn every_difference_is_named() {
-        let expected = [table("a", 1, "x"), table("b", 2, "x"), table("c", 3, "x"), table("d", 4, "x")];
-        let found = [table("a", 1, "x"), table("b", 1, "x"), table("c", 3, "y"), table("e", 0, "x")];
-        let mut problems = Vec::new();
-        let results = compare_tables(&expected, &found, &mut problems);
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            told,
-            [
-                "table public.e: is there and should not be",
-                "table public.b: 2 rows expected, 1 found",
-                "table public.c: content differs (3 rows)",
-                "table public.d: is missing"
-            ]
-        );
-        assert_eq!(results.iter().map(|result| result.same).collect::<Vec<_>>(), [true, false, false, false]);
-    }
-
-    #[test]
-    fn sequences_differ_by_value_and_by_having_been_called() {
-        let value = |value, called| SequenceValue { schema: "s".into(), name: "n".into(), value, called };
-        assert!(compare_sequences(&[value(1, true)], &[value(1, true)]).is_empty());
-        assert_eq!(compare_sequences(&[value(1, true)], &[value(1, false)]).len(), 1);
-        assert_eq!(compare_sequences(&[value(1, true)], &[]).len(), 1);
-        assert_eq!(compare_sequences(&[], &[value(1, true)]).len(), 1);
-    }
 }

@@ -290,11 +290,15 @@ impl Service {
     }
 
     pub fn with(label: &str, major: u32, more: &[&str]) -> Self {
+        Self::of_version(label, &major.to_string(), more)
+    }
+
+    /// `version` as it stands behind the colon of an image's name.
+    pub fn of_version(label: &str, version: &str, more: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{}-{number}-{label}", std::process::id());
-        let version = major.to_string();
-        let args = [&["postgres:create", &name, "--image-version", &version], more].concat();
+        let args = [&["postgres:create", &name, "--image-version", version], more].concat();
         dokku(&args).ok();
         Service { name }
     }

@@ -124,21 +124,14 @@ impl Started {
     }
 }
 
-/// Processes and their parents.
-fn processes() -> Vec<(u32, u32)> {
-    let parent = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before it may hold anything, blanks and brackets too.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-    };
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
+/// The processes that `pid` started and that have not ended (`proc_pid_task(5)`).
+fn started_by(pid: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The uppermost process below `root` that runs the plugin's binary.
 pub fn pgbackup_below(root: u32) -> Option<Pid> {
-    let all = processes();
     let mut level = vec![root];
     while !level.is_empty() {
         let is_pgbackup = |pid: &&u32| {
@@ -147,16 +140,19 @@ pub fn pgbackup_below(root: u32) -> Option<Pid> {
         if let Some(pid) = level.iter().find(is_pgbackup) {
             return Pid::from_raw(i32::try_from(*pid).unwrap());
         }
-        level = all.iter().filter(|(_, parent)| level.contains(parent)).map(|(pid, _)| *pid).collect();
+        level = level.into_iter().flat_map(started_by).collect();
     }
     None
 }
 
-/// The processes that `pid` started, with their command lines.
+/// The processes that `pid` started, with their command lines. Any of its threads may have started them.
 pub fn children(pid: Pid) -> Vec<(u32, Vec<String>)> {
     let raw = pid.as_raw_nonzero().get().unsigned_abs();
-    let own = processes().into_iter().filter(|(_, parent)| *parent == raw);
-    own.map(|(pid, _)| (pid, command_line(pid))).collect()
+    let threads = fs::read_dir(format!("/proc/{raw}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let listed: String = lists.collect();
+    let own = listed.split_whitespace().filter_map(|pid| pid.parse().ok());
+    own.map(|pid| (pid, command_line(pid))).collect()
 }
 
 /// Empty when there is no such process any more.

@@ -27,22 +27,31 @@ export_environment() {
   esac
 }
 
-# Makes what an installed dokku would have: folders, core plugins, dokku-postgres. Root only; again and again.
+# Makes what an installed dokku would have: folders, core plugins, dokku-postgres. Root only; before every command, so it
+# starts next to no process where all is there.
 ensure_world() {
-  local source="$1" folder
+  local source="$1" folder folders=()
   for folder in . home lib lib/services lib/services/postgres lib/config lib/config/apps lib/data plugins \
     plugins/available plugins/enabled core-plugins core-plugins/available core-plugins/enabled logs; do
-    ensure_folder "$DOKKU_STANDIN_ROOT/$folder"
+    folders+=("$DOKKU_STANDIN_ROOT/$folder")
   done
-  if [[ "$(realpath -m "$source")" != "$(realpath -m "$STANDIN")" ]]; then
+  ensure_folders "${folders[@]}"
+  if [[ ! "$source" -ef "$STANDIN" ]]; then
     copy_scripts "$source"
   fi
   enable_core_plugins
 }
 
 # Its own folders, once; a folder that came from outside is given to dokku, too.
-ensure_folder() {
-  [[ -d "$1" && "$(stat -c %U "$1")" == dokku ]] || install -d -o dokku -g dokku -m 0755 "$1"
+ensure_folders() {
+  local folder found
+  if found="$(stat -c '%F of %U' -- "$@" 2>/dev/null)"; then
+    found="${found//directory of dokku/}"
+    [[ -n "${found//$'\n'/}" ]] || return 0
+  fi
+  for folder in "$@"; do
+    [[ -d "$folder" && "$(stat -c %U "$folder")" == dokku ]] || install -d -o dokku -g dokku -m 0755 "$folder"
+  done
 }
 
 # Each file by rename, and only when it changed: another command may be running it.

@@ -154,6 +154,62 @@ fn every_version_moves_to_every_later_one() {
     }
 }
 
+/// Another C library, `BusyBox` in place of GNU's tools, another uid. Where no image can be pulled, one is compiled.
+#[test]
+fn an_image_of_alpine_is_as_good_as_any() {
+    if !is_campaign() {
+        return;
+    }
+    let setup = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/setup");
+    let made = std::process::Command::new(setup).args(["--images", "15-alpine"]).status().unwrap();
+    assert!(made.success(), "there is no image postgres:15-alpine");
+    let alpine = Service::of_version("alpine", "15-alpine", &[]);
+    alpine.fill().sql(VARIED);
+    let mut tally = Tally::new(CAMPAIGN, "an image of Alpine (musl, BusyBox), to it and from it");
+    let before = snapshot(&alpine, CONTENT);
+    let id = alpine.create();
+    alpine.pgbackup("verify", &[&id]).ok();
+    tally.saw("backed up and verified");
+    alpine.sql("delete from varied");
+    alpine.pgbackup("restore", &[&id, "--table", "varied"]).ok();
+    assert_eq!(alpine.sql("select count(*) from varied"), "0");
+    alpine.pgbackup("diff", &[&id]).ok().says("varied");
+    alpine.pgbackup("restore", &[&id, "--force"]).ok();
+    assert_same(&before, &snapshot(&alpine, CONTENT));
+    alpine.pgbackup("undo", &["--force"]).ok();
+    assert_eq!(alpine.sql("select count(*) from varied"), "0");
+    alpine.pgbackup("undo", &["--force"]).ok();
+    tally.saw("restored and undone");
+    for version in ["15", "17", "15-alpine"] {
+        let other = Service::of_version("other", version, &[]);
+        alpine.pgbackup("restore", &[&id, "--to", &other.name, "--force"]).ok();
+        assert_same(&before, &snapshot(&other, CONTENT));
+        let back = other.create();
+        other.pgbackup("verify", &[&back]).ok();
+        other.assert_nothing_left();
+        if version == "15" {
+            other.pgbackup("restore", &[&back, "--to", &alpine.name, "--force"]).ok();
+            assert_same(&before, &snapshot(&alpine, CONTENT));
+        }
+        tally.saw("the same elsewhere, and verified there");
+    }
+    alpine.assert_nothing_left();
+}
+
+/// Of what may depend on the C library or the tools around the server, what every server can have.
+const VARIED: &str = "create extension hstore;
+create table varied (id int generated always as identity primary key, name text, words hstore, at timestamptz,
+  upper_name text generated always as (upper(name)) stored);
+insert into varied (name, words, at) select 'Ä ß ' || n || E'\t\\\n', hstore('k', n::text), '2026-03-29 02:30+01'::timestamptz + n * '20 min'::interval
+  from generate_series(1, 500) n;
+create index on varied (name);
+create table parts (n int, t text) partition by range (n);
+create table parts_1 partition of parts for values from (0) to (100);
+create table parts_2 partition of parts default;
+insert into parts select n, 'ü' from generate_series(1, 300) n;
+create materialized view sums as select n % 7 as k, count(*) from parts group by 1;
+select lo_from_bytea(0, 'an object')";
+
 /// Backup, drill, restore and what came back.
 #[track_caller]
 fn goes_all_the_way(what: &str, script: &str, question: &str) {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::docker;
-use crate::started::until;
+use crate::started::{children, command_line, until};
 
 /// Where it keeps everything; set in the process whose docker it is.
 const FOLDER: &str = "PGBACKUP_TORTURE_DOCKERD";
@@ -68,11 +68,32 @@ pub fn restart() {
 /// Ends it with all its containers when dropped.
 struct Daemon(PathBuf);
 
+impl Daemon {
+    /// A daemon that is killed while it makes a container forgets the process that watches it, whose copies of all
+    /// mounts would keep disks busy.
+    fn kill_shims(&self) {
+        let socket = self.0.join("exec/containerd/containerd.sock").display().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for shim in pids.filter(|pid| command_line(*pid).contains(&socket)).filter_map(process) {
+            let watched: Vec<Pid> = children(shim).into_iter().filter_map(|(pid, _)| process(pid)).collect();
+            for pid in watched.into_iter().chain([shim]) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn process(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let process = pid(&self.0);
         let _ = kill_process(process, Signal::TERM);
         until("our docker daemon has ended", || rustix::process::test_kill_process(process).is_err());
+        self.kill_shims();
         // A daemon mounts its folder upon itself.
         let _ = Command::new("umount").arg("--recursive").arg(self.0.join("data")).status();
         let _ = fs::remove_dir_all(&self.0);

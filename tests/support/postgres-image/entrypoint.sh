@@ -18,7 +18,12 @@ take_ownership_and_drop_root() {
   chmod 00700 "$PGDATA"
   chmod 03775 /var/run/postgresql
   find "$PGDATA" /var/run/postgresql \! -user postgres -exec chown postgres '{}' +
-  exec setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/var/lib/postgresql "$BASH" "$0" "$@"
+  export HOME=/var/lib/postgresql
+  # BusyBox's setpriv cannot do that; its su, unlike Debian's, gives its own process away.
+  if [[ -x /bin/busybox ]]; then
+    exec su -m -s "$BASH" postgres "$0" "$@"
+  fi
+  exec setpriv --reuid=postgres --regid=postgres --init-groups "$BASH" "$0" "$@"
 }
 
 require_password_or_trust() {
