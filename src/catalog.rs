@@ -1,6 +1,7 @@
 //! The backups of a service: listing them, finding one, removing one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -250,15 +251,24 @@ pub fn choose(source: &Service, wanted: Option<&str>) -> Result<Backup> {
 fn hold_for_reading(folder: &Path, id: &BackupId) -> Result<BackupLock> {
     let locked = BackupLock::shared(folder);
     if !files::exists(folder)? {
-        return Err(Failure::not_found(format!("backup {id} has been deleted meanwhile"))
-            .hint("see what there is: dokku pgbackup:list")
-            .into());
+        return Err(deleted_meanwhile(id.as_str()));
     }
     locked?.ok_or_else(|| Failure::busy(format!("backup {id} is being deleted")).into())
 }
 
+fn deleted_meanwhile(name: &str) -> anyhow::Error {
+    Failure::not_found(format!("backup {name} has been deleted meanwhile"))
+        .hint("see what there is: dokku pgbackup:list")
+        .into()
+}
+
 /// Removes one folder of backups.
 pub fn remove(service: &ServiceLayout, name: &str) -> Result<()> {
+    if fs::symlink_metadata(service.backups().join(name))
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    {
+        return Err(deleted_meanwhile(name));
+    }
     let _lock = hold(&service.backups().join(name), name)?;
     take_away(service, name)
 }
@@ -312,6 +322,16 @@ mod tests {
             assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));
         }
         drop(deleting);
+    }
+
+    #[test]
+    fn a_backup_that_somebody_else_has_removed_is_not_removed_again() {
+        let root = tempfile::tempdir().unwrap();
+        let service = crate::layout::Layout::new(root.path()).service(&"db".parse().unwrap());
+        files::create_private_folders(&service.backups().join("one")).unwrap();
+        remove(&service, "one").unwrap();
+        let gone = remove(&service, "one").unwrap_err();
+        assert_eq!((exit_code(&gone), gone.to_string().contains("deleted meanwhile")), (5, true));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod undo;
 mod verify;
 mod view;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -57,6 +58,8 @@ pub struct App<'a> {
     started: Instant,
     /// Run by cron.
     scheduled: bool,
+    /// The services that it was about.
+    found: RefCell<Vec<Service>>,
 }
 
 impl<'a> App<'a> {
@@ -76,6 +79,7 @@ impl<'a> App<'a> {
             now,
             started: Instant::now(),
             scheduled,
+            found: RefCell::default(),
         }
     }
 
@@ -89,7 +93,30 @@ impl<'a> App<'a> {
 impl App<'_> {
     /// The service of that name. Whoever looks for one that is destroyed is told where its backups are.
     fn service(&self, name: &ServiceName) -> Result<Service> {
-        self.dokku.service(name).map_err(|error| self.or_destroyed(error, name))
+        let service = self.dokku.service(name).map_err(|error| self.or_destroyed(error, name))?;
+        self.found.borrow_mut().push(service.clone());
+        Ok(service)
+    }
+
+    /// A file may be missing because all that the service had is gone.
+    fn or_destroyed_meanwhile(&self, error: anyhow::Error) -> anyhow::Error {
+        if error::kind_of(&error) != Kind::Failed || !error::is_of_a_missing_file(&error) {
+            return error;
+        }
+        for Service { name, layout, .. } in
+            self.found.borrow().iter().filter(|one| !one.layout.own().exists())
+        {
+            let kept = destroyed_service::hint(&self.dokku, name);
+            if kept.is_some() || !layout.root().exists() {
+                let hint =
+                    kept.unwrap_or_else(|| "see the ones there are with: dokku postgres:list".to_owned());
+                return Failure::not_found(format!("Postgres service {name} was destroyed meanwhile"))
+                    .details(vec![format!("{error:#}")])
+                    .hint(hint)
+                    .into();
+            }
+        }
+        error
     }
 
     /// The backup of `source` that `wanted` names, or the newest good one.
@@ -132,6 +159,10 @@ fn hide_foreign_apps_for_sure(app: &App<'_>, manifest: &mut Manifest) {
 
 /// Runs one command.
 pub fn run(app: &App<'_>, command: Commands) -> Result<()> {
+    carry_out(app, command).map_err(|error| app.or_destroyed_meanwhile(error))
+}
+
+fn carry_out(app: &App<'_>, command: Commands) -> Result<()> {
     match command {
         Commands::Create(args) => create::run(app, args),
         Commands::List(args) => list::run(app, &args),

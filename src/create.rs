@@ -59,7 +59,7 @@ pub fn create_backup(host: &Host<'_>, service: &Service, options: &CreateOptions
 }
 
 fn make(host: &Host<'_>, service: &Service, options: &CreateOptions) -> Result<CreateReport> {
-    files::create_private_folders(&service.layout.backups())?;
+    files::create_private_folders_in(service.layout.root(), &service.layout.backups())?;
     let lock = host.lock(service, lock::CREATE, options.patience)?;
     // The data is as old as the dump, however long another run was waited for.
     let started = Instant::now();

@@ -212,7 +212,7 @@ pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
             let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
-            files::create_private_folders(&service.layout.backups())?;
+            files::create_private_folders_in(service.layout.root(), &service.layout.backups())?;
             let name = Path::new(entry.name());
             let (from, to) = (destroyed.layout.backups().join(name), service.layout.backups().join(name));
             // Of two, one is what a removal left that was cut off.
@@ -274,7 +274,7 @@ fn bring_back_remote(host: &Host<'_>, service: &Service, destroyed: &Destroyed) 
     // Which backups there are bad or pinned is known nowhere else. A newer one was made from what is there now.
     let (kept, now) = (destroyed.layout.known_offsite(), service.layout.known_offsite());
     if files::exists(&kept)? && !files::exists(&now)? {
-        files::create_private_folders(&service.layout.pushing())?;
+        files::create_private_folders_in(service.layout.root(), &service.layout.pushing())?;
         files::move_folder(&kept, &now)?;
     }
     Ok(())
@@ -295,10 +295,11 @@ pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
     if of_living(host, service).is_empty() {
         return;
     }
-    let brought = files::create_private_folders(&service.layout.own()).and_then(|()| {
-        let _lock = host.lock(service, "postgres:destroy", Duration::ZERO)?;
-        bring_back(host, service)
-    });
+    let brought =
+        files::create_private_folders_in(service.layout.root(), &service.layout.own()).and_then(|()| {
+            let _lock = host.lock(service, "postgres:destroy", Duration::ZERO)?;
+            bring_back(host, service)
+        });
     if let Err(error) = brought {
         host.progress.warn(&format!("the backups of {} are not back yet: {error:#}", service.name));
     }

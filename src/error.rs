@@ -117,6 +117,15 @@ pub fn kind_of(error: &anyhow::Error) -> Kind {
     failure_in(error).map_or(Kind::Failed, |failure| failure.kind)
 }
 
+/// Whether a file or folder was not there, of which nobody says what that means.
+pub fn is_of_a_missing_file(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        cause.downcast_ref().is_some_and(is_missing)
+            || cause.downcast_ref() == Some(&rustix::io::Errno::NOENT)
+    })
+}
+
 /// The exit code for `error`.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     kind_of(error).exit_code()

@@ -37,6 +37,20 @@ pub fn create_private_folders(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
+/// The same below `root`, which must be there: what was removed meanwhile, as a service that was destroyed, must not come
+/// back as an empty folder.
+pub fn create_private_folders_in(root: &Path, path: &Path) -> Result<()> {
+    let mut folder = root.to_owned();
+    for name in path.strip_prefix(root).context("a folder outside")?.components() {
+        folder.push(name);
+        if !folder.is_dir() {
+            create_private_folder(&folder)
+                .or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes `path`, which must not exist, 0700.
 pub fn create_private_folder(path: &Path) -> Result<()> {
     DirBuilder::new()
@@ -183,6 +197,22 @@ pub fn exists(path: &Path) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_does_not_come_back_as_an_empty_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("service");
+        let error = create_private_folders_in(&root, &root.join("a/b")).unwrap_err();
+        assert!(crate::error::is_of_a_missing_file(&error) && !root.exists(), "{error:#}");
+        create_private_folder(&root).unwrap();
+        for _ in 0..2 {
+            create_private_folders_in(&root, &root.join("a/b")).unwrap();
+        }
+        assert_eq!(fs::metadata(root.join("a/b")).unwrap().mode() & 0o777, 0o700);
+        fs::write(root.join("file"), "").unwrap();
+        assert!(create_private_folders_in(&root, &root.join("file/b")).is_err());
+        assert!(create_private_folders_in(&root, folder.path()).is_err());
+    }
 
     #[test]
     fn what_is_written_is_private() {

@@ -71,7 +71,7 @@ impl Event {
 /// Writes an event down.
 pub fn append(service: &ServiceLayout, event: &Event) -> Result<()> {
     let path = service.history();
-    files::create_private_folders(&service.own())?;
+    files::create_private_folders_in(service.root(), &service.own())?;
     if path.metadata().is_ok_and(|metadata| metadata.len() > MAX_SIZE) {
         let text = files::read_bounded(&path, 4 * MAX_SIZE)?;
         let middle = text.len() / 2;
@@ -116,6 +116,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let service = Layout::new(root.path()).service(&"db".parse().unwrap());
         assert!(read(&service).unwrap().is_empty());
+        files::create_private_folders(service.root()).unwrap();
         let event = |number: u64| {
             let failed: Result<()> = Err(anyhow::anyhow!("{}", "x".repeat(2000)));
             Event::of("create", "admin", DateTime::UNIX_EPOCH, &failed, Duration::from_millis(number))
@@ -128,6 +129,7 @@ mod tests {
         assert!(events.len() < 1100 && service.history().metadata().unwrap().len() < 2 * MAX_SIZE);
         assert_eq!((events[0].good, events[0].code), (false, 1));
         let newer = Layout::new(root.path()).service(&"new".parse().unwrap());
+        files::create_private_folders(newer.root()).unwrap();
         append(&newer, &event(2000)).unwrap();
         put_before(&newer, &service).unwrap();
         let both = read(&newer).unwrap();

@@ -91,7 +91,7 @@ fn carry_out(
     options: ImportOptions<'_>,
 ) -> Result<ImportReport> {
     let started = Instant::now();
-    files::create_private_folders(&service.layout.backups())?;
+    files::create_private_folders_in(service.layout.root(), &service.layout.backups())?;
     let lock = host.lock(service, IMPORT, Duration::ZERO)?;
     leftovers::clear(host, service, &lock)?;
     // What follows may take hours, and deploys and schedules need it.

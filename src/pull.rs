@@ -73,7 +73,7 @@ fn bring_home(
     identities: Option<&Identities>,
 ) -> Result<PullReport> {
     let started = Instant::now();
-    files::create_private_folders(&service.layout.backups())?;
+    files::create_private_folders_in(service.layout.root(), &service.layout.backups())?;
     refuse_present(service, offsite)?;
     leftovers::clear_drills(host, service)?;
     // Not behind the service's lock: a download may take hours, and deploys and schedules need that.
@@ -120,7 +120,7 @@ pub fn visit(
     leftovers::clear_drills(host, target)?;
     let scratch = Scratch::begin(host, target, &index.id)?;
     let layout = ServiceLayout::at(scratch.folder.clone());
-    files::create_private_folders(&layout.backups())?;
+    files::create_private_folders_in(layout.root(), &layout.backups())?;
     fetch(host, target, remote, index, identities, &layout.backups())?;
     let database = index.service.as_str().replace(['-', '.'], "_");
     let source = Service { name: index.service.clone(), layout, database };
@@ -166,7 +166,7 @@ fn fetch(
         return Err(damaged(format!("it holds {strange:?}")).into());
     }
     let folder = into.join(index.id.as_str());
-    files::create_private_folders(&folder.join(DUMP))?;
+    files::create_private_folders_in(&folder, &folder.join(DUMP))?;
     let backup = catalog::read(&folder, index.id.as_str()).map_err(|error| damaged(error.to_string()))?;
     if backup.manifest.service != index.service {
         return Err(damaged(format!("its manifest is that of {}", backup.manifest.service)).into());

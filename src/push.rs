@@ -59,7 +59,7 @@ fn attempt(host: &Host<'_>, service: &Service, backup: &Backup) -> Result<PushRe
     let settings = host.settings(service)?;
     let remote =
         offsite::open(host.dokku, Some(&service.layout), Patience::Work, host.docker.interrupt().clone())?;
-    files::create_private_folders(&service.layout.pushing())?;
+    files::create_private_folders_in(service.layout.root(), &service.layout.pushing())?;
     let _lock = ServiceLock::take(&service.layout.push_lock(), &service.name, "pgbackup:push")?;
     let _reading = backup.held_for_reading()?;
     host.progress.step(&format!("Taking {} of {} to {}", backup.id, service.name, remote.shown));

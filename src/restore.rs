@@ -89,7 +89,7 @@ struct Held {
 
 impl Held {
     fn take(host: &Host<'_>, target: &Service, backup: &Backup) -> Result<Self> {
-        files::create_private_folders(&target.layout.own())?;
+        files::create_private_folders_in(target.layout.root(), &target.layout.own())?;
         let service = ServiceLock::take(&target.layout.lock(), &target.name, lock::RESTORE)?;
         let backup = backup.held_for_reading()?;
         leftovers::clear(host, target, &service)?;

@@ -24,7 +24,7 @@ pub struct Scratch {
 impl Scratch {
     pub fn begin(host: &Host<'_>, service: &Service, backup: &BackupId) -> Result<Self> {
         let place = service.layout.scratch();
-        files::create_private_folders(&place)?;
+        files::create_private_folders_in(service.layout.root(), &place)?;
         // Between its making and its locking, a folder may be taken for a dead run's: then the next one is tried.
         for _ in 0..TRIES {
             let id = host.new_id()?;

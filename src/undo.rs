@@ -111,7 +111,7 @@ fn swap_back(
 }
 
 fn hold(host: &Host<'_>, service: &Service) -> Result<ServiceLock> {
-    files::create_private_folders(&service.layout.own())?;
+    files::create_private_folders_in(service.layout.root(), &service.layout.own())?;
     let lock = ServiceLock::take(&service.layout.lock(), &service.name, "pgbackup:undo")?;
     leftovers::clear(host, service, &lock)?;
     Ok(lock)

@@ -41,7 +41,7 @@ pub fn run(app: &App<'_>, args: &PruneArgs) -> Result<()> {
         let run = Run::of("prune", Instant::now());
         let mut removed = Vec::new();
         let pruned = (|| {
-            files::create_private_folders(&service.layout.own())?;
+            files::create_private_folders_in(service.layout.root(), &service.layout.own())?;
             let lock = host.lock(&service, "pgbackup:prune", Duration::ZERO)?;
             leftovers::clear_without_docker(&host, &service, &lock)?;
             let plan = prune::sound_plan(&host, &service, None)?;

@@ -20,7 +20,7 @@ pub fn run(app: &App<'_>, args: &ScheduleArgs) -> Result<()> {
     if args.off || !args.crons.is_empty() {
         let value = if args.off { "off".to_owned() } else { expressions(&args.crons) };
         destroyed::bring_back_if_free(&app.host(), &service);
-        files::create_private_folders(&service.layout.own())?;
+        files::create_private_folders_in(service.layout.root(), &service.layout.own())?;
         crontab::set(&app.host(), &service.layout.settings(), Key::find(name)?, Some(&value))?;
     }
     show(app, &service)

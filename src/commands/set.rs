@@ -22,7 +22,7 @@ pub fn run(app: &App<'_>, args: &SetArgs) -> Result<()> {
         let name = service.parse().map_err(Failure::usage)?;
         let service = app.service(&name)?;
         destroyed::bring_back_if_free(&app.host(), &service);
-        files::create_private_folders(&service.layout.own())?;
+        files::create_private_folders_in(service.layout.root(), &service.layout.own())?;
         (service.layout.settings(), args.key.as_ref(), args.value.as_deref())
     };
     let Some(key) = key else { return Err(which_key()) };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::recognise::{Found, PREFIX, recognise};
-use crate::error::Failure;
+use crate::error::{Failure, is_of_a_missing_file};
 use crate::files;
 use crate::gpg;
 use crate::host::Host;
@@ -261,7 +261,10 @@ impl Unwrapper<'_> {
         let folder = self.fresh();
         files::create_private_folder(&folder)?;
         let limits = Limits { bytes: self.room()?, files: MOST_FILES };
-        let names = tarball::unpack(&mut source, &folder, limits).map_err(|error| self.untaken(&error))?;
+        let unpacked = tarball::unpack(&mut source, &folder, limits);
+        // That our own folder is gone says nothing against what came in.
+        let names = unpacked
+            .map_err(|error| if is_of_a_missing_file(&error) { error } else { self.untaken(&error) })?;
         // Only at the end of what it is wrapped in does it turn out whether all of that is whole.
         match source.read(&mut [0]) {
             Ok(0) => {}

@@ -47,7 +47,7 @@ pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSe
         match entry.header().entry_type() {
             EntryType::Directory => {
                 taken.folders(&path, limits)?;
-                files::create_private_folders(&folder.join(&path))?;
+                files::create_private_folders_in(folder, &folder.join(&path))?;
                 continue;
             }
             EntryType::Regular | EntryType::Continuous => {}
@@ -57,7 +57,7 @@ pub fn unpack(input: impl Read, folder: &Path, limits: Limits) -> Result<BTreeSe
         taken.file(&path, entry.size(), limits)?;
         let target = folder.join(&path);
         if let Some(parent) = target.parent() {
-            files::create_private_folders(parent)?;
+            files::create_private_folders_in(folder, parent)?;
         }
         let mut file = files::create_private_file(&target)
             .with_context(|| format!("{raw:?} in the archive cannot be unpacked"))?;

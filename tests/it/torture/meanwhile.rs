@@ -3,6 +3,7 @@
 //! sentence that is true, and the live database is what its owner made of it.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -317,6 +318,31 @@ fn destroyed_meanwhile(command: &str) {
     assert_eq!(containers(service), Vec::<String>::new());
     dokku(&["--force", "pgbackup:delete", "--destroyed", &service.name]).ok();
     tally.saw(if ended.code == 0 { "went on and ended well" } else { "ended with a sentence" });
+}
+
+/// While it reads, an import keeps nobody out.
+#[test]
+fn a_service_that_is_destroyed_while_a_dump_comes_in_is_said_to_be_gone() {
+    let service = Service::new("incoming");
+    service.fill();
+    service.create();
+    let export = ["pgbackup:export", &service.name, "--quiet"];
+    let dump = dokku_command(&export).output().unwrap().stdout;
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut import = dokku_command(&["pgbackup:import", &service.name]);
+    let run = Started::spawn("dokku pgbackup:import".to_owned(), import.stdin(reader));
+    drop(import);
+    let (first, rest) = dump.split_at(dump.len() / 2);
+    writer.write_all(first).unwrap();
+    let scratch = service.root().join("pgbackup/scratch");
+    until("it reads", || fs::read_dir(&scratch).is_ok_and(|entries| entries.count() > 0));
+    dokku(&["--force", "postgres:destroy", &service.name]).ok();
+    // It may have ended already.
+    let _ = writer.write_all(rest);
+    drop(writer);
+    let ended = run.end().fails(5, &format!("Postgres service {} was destroyed meanwhile", service.name));
+    assert!(ended.stderr.contains("dokku pgbackup:list --destroyed"), "{}", ended.stderr);
+    dokku(&["--force", "pgbackup:delete", "--destroyed", &service.name]).ok();
 }
 
 #[test]
