@@ -49,7 +49,8 @@ pub fn follow<T>(host: &Host<'_>, service: &Service, run: Run<'_>, ended: &Resul
         event.message = Some(problem.to_owned());
     }
     write_down(host, service, &event);
-    if event.is_telling() {
+    // Nobody misses a backup of a service that was destroyed meanwhile.
+    if event.is_telling() && service.layout.root().is_dir() {
         tell(host, service, &event);
     }
     metrics::refresh(host);

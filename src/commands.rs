@@ -103,20 +103,16 @@ impl App<'_> {
         if error::kind_of(&error) != Kind::Failed || !error::is_of_a_missing_file(&error) {
             return error;
         }
-        for Service { name, layout, .. } in
-            self.found.borrow().iter().filter(|one| !one.layout.own().exists())
-        {
-            let kept = destroyed_service::hint(&self.dokku, name);
-            if kept.is_some() || !layout.root().exists() {
-                let hint =
-                    kept.unwrap_or_else(|| "see the ones there are with: dokku postgres:list".to_owned());
-                return Failure::not_found(format!("Postgres service {name} was destroyed meanwhile"))
-                    .details(vec![format!("{error:#}")])
-                    .hint(hint)
-                    .into();
-            }
-        }
-        error
+        let is_going = |service: &&Service| destroyed_service::is_going(&self.dokku, service, self.now);
+        let Some(Service { name, .. }) = self.found.borrow().iter().find(is_going).cloned() else {
+            return error;
+        };
+        let hint = destroyed_service::hint(&self.dokku, &name)
+            .unwrap_or_else(|| "see the ones there are with: dokku postgres:list".to_owned());
+        Failure::not_found(format!("Postgres service {name} was destroyed meanwhile"))
+            .details(vec![format!("{error:#}")])
+            .hint(hint)
+            .into()
     }
 
     /// The backup of `source` that `wanted` names, or the newest good one.

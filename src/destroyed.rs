@@ -52,23 +52,33 @@ impl Destroyed {
         Service { name: self.service.clone(), layout: self.layout.clone(), database }
     }
 
-    /// Whether the service root is still the one that it was, and whoever wanted to destroy it has ended.
-    fn was_given_up(&self, identity: &str, now: DateTime<Utc>) -> bool {
+    /// What became of the destroy, if the service's root is still the one that was to be destroyed.
+    fn outcome(&self, identity: &str, now: DateTime<Utc>) -> Option<Outcome> {
         let path = self.layout.own().join(IDENTITY);
         let bytes = files::read_bounded(&path, 1000).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.lines();
-        let is_same = lines.next().is_some_and(|root| !root.is_empty() && root == identity);
-        let has_ended = match lines.next().filter(|process| !process.is_empty()) {
-            Some(process) => !is_running(process),
-            // Nobody knows who it was: it has had its time when the note is old.
-            None => path
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .is_ok_and(|noted| now - DateTime::<Utc>::from(noted) > LONGEST_DESTROY),
+        lines.next().filter(|root| !root.is_empty() && *root == identity)?;
+        let is_old = || {
+            let noted = path.metadata().and_then(|metadata| metadata.modified());
+            noted.is_ok_and(|noted| now - DateTime::<Utc>::from(noted) > LONGEST_DESTROY)
         };
-        is_same && has_ended
+        Some(match lines.next().filter(|process| !process.is_empty()) {
+            Some(process) if is_running(process) => Outcome::GoesOn,
+            Some(_) => Outcome::GivenUp,
+            None if is_old() => Outcome::GivenUp,
+            None => Outcome::Unknown,
+        })
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    GoesOn,
+    /// The service is there, and whoever wanted to destroy it has ended.
+    GivenUp,
+    /// Nobody can be asked yet.
+    Unknown,
 }
 
 /// Whether something is left that backups could be made of. A destroy that failed half-way leaves a folder, too.
@@ -205,9 +215,14 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
     }
 }
 
-/// Brings back what was moved away for a destroy that did not happen: the service is still the same one, and whoever
-/// wanted to destroy it has ended. The service's lock is the caller's.
+/// Brings back what was moved away for a destroy that did not happen. While it happens, there is nothing to be done with
+/// the service any more: a backup that was made now would go with it. The service's lock is the caller's.
 pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
+    if moved_away(host.dokku, service, host.time()).iter().any(|(outcome, _)| *outcome == Outcome::GoesOn) {
+        return Err(Failure::not_found(format!("Postgres service {} is being destroyed", service.name))
+            .hint("its backups are kept: dokku pgbackup:list --destroyed")
+            .into());
+    }
     for destroyed in of_living(host, service) {
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
@@ -307,19 +322,28 @@ pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
 
 /// What was moved away of a service that is still there.
 fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
-    let Ok(names) = std::fs::read_dir(host.dokku.layout().destroyed()) else { return Vec::new() };
-    let Ok(identity) = files::identity(service.layout.root()) else { return Vec::new() };
-    let mut found: Vec<Destroyed> = names
-        .flatten()
-        .filter_map(|entry| Destroyed::of(host.dokku, &entry.file_name().into_string().ok()?))
-        .filter(|destroyed| {
-            destroyed.service == service.name && destroyed.was_given_up(&identity, host.time())
-        })
-        .collect();
+    let moved = moved_away(host.dokku, service, host.time());
+    let given_up = moved.into_iter().filter(|(outcome, _)| *outcome == Outcome::GivenUp);
+    let mut found: Vec<Destroyed> = given_up.map(|(_, destroyed)| destroyed).collect();
     if !found.is_empty() && !is_a_service(host, service) {
         found.clear();
     }
     found
+}
+
+/// Whether somebody destroys it, or has.
+pub fn is_going(dokku: &Dokku, service: &Service, now: DateTime<Utc>) -> bool {
+    !service.layout.root().exists() || !moved_away(dokku, service, now).is_empty()
+}
+
+/// What was moved away of that very service, and of no earlier one of its name.
+fn moved_away(dokku: &Dokku, service: &Service, now: DateTime<Utc>) -> Vec<(Outcome, Destroyed)> {
+    let Ok(entries) = std::fs::read_dir(dokku.layout().destroyed()) else { return Vec::new() };
+    let Ok(identity) = files::identity(service.layout.root()) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let of_that_name =
+        names.filter_map(|name| Destroyed::of(dokku, &name)).filter(|one| one.service == service.name);
+    of_that_name.filter_map(|one| Some((one.outcome(&identity, now)?, one))).collect()
 }
 
 /// Deletes them for good: out of the list by one rename first.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::app::backups;
 use crate::bench::{Hook, Service, dokku, mode, world};
+use crate::started::{Started, until};
 
 /// Where they are kept is one folder for all tests, and one of them mounts something there.
 pub static PLACE: Mutex<()> = Mutex::new(());
@@ -52,6 +53,32 @@ fn destroy(service: &Service) -> crate::bench::Run {
 
 fn forget(name: &str) {
     dokku(&["--force", "pgbackup:delete", "--destroyed", name]).ok();
+}
+
+/// A backup that is told of as made and goes with the service would be worse than none.
+#[test]
+fn a_service_that_is_being_destroyed_is_left_alone() {
+    let _place = alone();
+    let service = Service::new("going");
+    service.fill();
+    service.create();
+    let script = format!(
+        "if [[ $1 == pre-delete && $3 == {} ]]; then until [[ -e {}/go ]]; do sleep 0.05; done; fi\n",
+        service.name,
+        service.root().display()
+    );
+    let _waits = Hook::new(&format!("zz-waits-{}", service.name), "service-action", &script);
+    let mut destroying = Started::dokku(&["--force", "postgres:destroy", &service.name]);
+    until("the backups are away", || !service.backups().exists() || destroying.has_ended());
+    for command in ["create", "undo", "prune"] {
+        let refused = service.pgbackup(command, &[]);
+        refused.fails(5, &format!("Postgres service {} is being destroyed", service.name));
+    }
+    fs::write(service.root().join("go"), "").unwrap();
+    destroying.end().ok();
+    assert!(!service.root().exists(), "it came back");
+    assert_eq!(kept(&service.name)[0]["backups"], 2);
+    forget(&service.name);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::tally::{Tally, is_campaign, tries};
 use super::{LONGEST_RUN, assert_sound, containers, fill_waiting, has_container, hold_dumps, in_the_middle};
 use crate::bench::{Run, Service, docker, dokku, dokku_command};
+use crate::operations::destroyed::alone;
 use crate::session::Session;
 use crate::started::{Started, until};
 
@@ -323,6 +324,7 @@ fn destroyed_meanwhile(command: &str) {
 /// While it reads, an import keeps nobody out.
 #[test]
 fn a_service_that_is_destroyed_while_a_dump_comes_in_is_said_to_be_gone() {
+    let _place = alone();
     let service = Service::new("incoming");
     service.fill();
     service.create();
