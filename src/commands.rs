@@ -98,9 +98,10 @@ impl App<'_> {
         Ok(service)
     }
 
-    /// A file may be missing because all that the service had is gone.
+    /// A file may be missing, or docker find no container, because all that the service had is gone.
     fn or_destroyed_meanwhile(&self, error: anyhow::Error) -> anyhow::Error {
-        if error::kind_of(&error) != Kind::Failed || !error::is_of_a_missing_file(&error) {
+        let kind = error::kind_of(&error);
+        if kind != Kind::Tool && (kind != Kind::Failed || !error::is_of_a_missing_file(&error)) {
             return error;
         }
         let is_going = |service: &&Service| destroyed_service::is_going(&self.dokku, service, self.now);

@@ -266,7 +266,8 @@ fn assert_documented(command: &str, run: &Run, pair: [&str; 2]) {
     assert!(!run.stderr.contains("panicked"), "{}", told());
     // What dokku-postgres itself says of a service that is gone meanwhile is its own affair.
     if run.code != 0 && command != "postgres:destroy" {
-        let says = |line: &str| line.strip_prefix(" !     ").is_some_and(|words| words.len() > 10);
+        // In a log, the time comes first.
+        let says = |line: &str| line.split_once(" !     ").is_some_and(|(_, words)| words.len() > 10);
         assert!(run.stderr.lines().any(says), "without a sentence: {}", told());
     }
 }
