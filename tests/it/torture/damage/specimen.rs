@@ -74,17 +74,13 @@ impl Specimen {
         fs::read(self.others_file(name)).is_ok_and(|other| other != fs::read(self.file(name)).unwrap())
     }
 
-    /// Whether all bytes are there, and nothing else, whoever may read them.
+    /// Whether all that was sealed is there as it was, whoever may read it. What is there beside it leaves with nothing.
     fn is_intact(&self) -> bool {
         let mut diff = Command::new("diff");
-        diff.args([
-            "--recursive",
-            "--brief",
-            "--no-dereference",
-            "--exclude=verified.toml",
-            "--exclude=pushed.toml",
-        ]);
-        diff.arg(self.pristine.path().join("backup")).arg(self.folder()).output().unwrap().status.success()
+        diff.args(["--recursive", "--brief", "--no-dereference"]);
+        let found = diff.arg(self.pristine.path().join("backup")).arg(self.folder()).output().unwrap();
+        let added = format!("Only in {}", self.folder().display());
+        String::from_utf8_lossy(&found.stdout).lines().all(|line| line.starts_with(&added))
     }
 
     /// As it was when it was made, and nothing of it at the remote: what is there whole needs no push.
