@@ -17,8 +17,9 @@ const NAMED: usize = 3;
 /// A sentence, if there is something. What cannot be read is said where it matters.
 pub fn about(source: &Service, newest: &Backup, now: DateTime<Utc>) -> Vec<String> {
     let Ok(entries) = catalog::list(&source.layout) else { return Vec::new() };
-    let earlier = |backup: &Backup| backup.is_good() && backup.id < newest.id;
-    let Some(before) = catalog::whole(entries).into_iter().find(earlier) else { return Vec::new() };
+    // The list knows which of two backups of one second is newer, their ids do not.
+    let mut older = catalog::whole(entries).into_iter().skip_while(|backup| backup.id != newest.id).skip(1);
+    let Some(before) = older.find(Backup::is_good) else { return Vec::new() };
     let (Ok(now_there), Ok(then_there)) =
         (manifest::read_fingerprint(&newest.folder), manifest::read_fingerprint(&before.folder))
     else {
