@@ -108,12 +108,8 @@ impl App<'_> {
         let Some(Service { name, .. }) = self.found.borrow().iter().find(is_going).cloned() else {
             return error;
         };
-        let hint = destroyed_service::hint(&self.dokku, &name)
-            .unwrap_or_else(|| "see the ones there are with: dokku postgres:list".to_owned());
-        Failure::not_found(format!("Postgres service {name} was destroyed meanwhile"))
-            .details(vec![format!("{error:#}")])
-            .hint(hint)
-            .into()
+        let gone = Failure::not_found(format!("Postgres service {name} was destroyed meanwhile"));
+        self.or_destroyed(gone.details(vec![format!("{error:#}")]).into(), &name)
     }
 
     /// The backup of `source` that `wanted` names, or the newest good one.

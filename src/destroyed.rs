@@ -218,12 +218,13 @@ fn place(host: &Host<'_>, service: &Service) -> Result<Destroyed> {
 /// Brings back what was moved away for a destroy that did not happen. While it happens, there is nothing to be done with
 /// the service any more: a backup that was made now would go with it. The service's lock is the caller's.
 pub fn bring_back(host: &Host<'_>, service: &Service) -> Result<()> {
-    if moved_away(host.dokku, service, host.time()).iter().any(|(outcome, _)| *outcome == Outcome::GoesOn) {
+    let moved = moved_away(host.dokku, service, host.time());
+    if moved.iter().any(|(outcome, _)| *outcome == Outcome::GoesOn) {
         return Err(Failure::not_found(format!("Postgres service {} is being destroyed", service.name))
             .hint("its backups are kept: dokku pgbackup:list --destroyed")
             .into());
     }
-    for destroyed in of_living(host, service) {
+    for destroyed in of_living(host, service, moved) {
         for entry in catalog::list(&destroyed.layout)? {
             // A damaged backup may still hold what somebody needs; what a killed run left holds nothing.
             let (Entry::Whole(_) | Entry::Broken { .. }) = entry else { continue };
@@ -307,7 +308,7 @@ fn bring_back_file(kept: &Path, now: &Path, beside: &Path) -> Result<bool> {
 
 /// The same, unless another run has the service. That it cannot be done now is not what the run is about.
 pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
-    if of_living(host, service).is_empty() {
+    if of_living(host, service, moved_away(host.dokku, service, host.time())).is_empty() {
         return;
     }
     let brought =
@@ -320,9 +321,8 @@ pub fn bring_back_if_free(host: &Host<'_>, service: &Service) {
     }
 }
 
-/// What was moved away of a service that is still there.
-fn of_living(host: &Host<'_>, service: &Service) -> Vec<Destroyed> {
-    let moved = moved_away(host.dokku, service, host.time());
+/// Of what was moved away, that of a service that is still there.
+fn of_living(host: &Host<'_>, service: &Service, moved: Vec<(Outcome, Destroyed)>) -> Vec<Destroyed> {
     let given_up = moved.into_iter().filter(|(outcome, _)| *outcome == Outcome::GivenUp);
     let mut found: Vec<Destroyed> = given_up.map(|(_, destroyed)| destroyed).collect();
     if !found.is_empty() && !is_a_service(host, service) {

@@ -79,6 +79,7 @@ impl Specimen {
         let mut diff = Command::new("diff");
         diff.args(["--recursive", "--brief", "--no-dereference"]);
         let found = diff.arg(self.pristine.path().join("backup")).arg(self.folder()).output().unwrap();
+        assert!(found.status.code().is_some_and(|code| code < 2), "diff: {found:?}");
         let added = format!("Only in {}", self.folder().display());
         String::from_utf8_lossy(&found.stdout).lines().all(|line| line.starts_with(&added))
     }
