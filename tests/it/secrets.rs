@@ -192,59 +192,73 @@ fn watch_rights(folder: PathBuf) -> Watcher<BTreeMap<PathBuf, u32>> {
     Watcher::start(move |seen: &mut BTreeMap<PathBuf, u32>| look(&folder, seen))
 }
 
-/// Every call of pgbackup's own by which something appears in the file system, with the rights that it gave; from a log
-/// of `strace -f`.
-fn appearances(log: &str) -> Vec<(String, u32)> {
-    let call = regex::Regex::new(
-        r#"^(\d+) +(?:openat|open|creat|mkdir|mkdirat|mknod|mknodat)\((?:AT_FDCWD, |\d+, )?"([^"]+)".*?, (0\d+)\) += \d"#,
-    )
-    .unwrap();
-    let line_of = regex::Regex::new(r"^(\d+) +(.*)$").unwrap();
-    // Which processes and threads are pgbackup, and what their umask is.
-    let (mut ours, mut masks) = (BTreeSet::new(), BTreeMap::new());
-    let mut found = Vec::new();
-    for line in log.lines() {
-        let Some((process, what)) =
-            line_of.captures(line).map(|parts| (parts[1].to_owned(), parts[2].to_owned()))
-        else {
-            continue;
-        };
-        if what.starts_with("execve(") && what.ends_with("= 0") {
-            if what.contains("/bin/pgbackup\"") {
-                ours.insert(process.clone())
-            } else {
-                ours.remove(&process)
-            };
-        }
-        if let Some(child) = what.starts_with("clone").then(|| what.rsplit("= ").next()).flatten() {
-            let child = child.trim().to_owned();
-            if ours.contains(&process) && what.contains("CLONE_THREAD") {
-                ours.insert(child.clone());
-            }
-            if let Some(mask) = masks.get(&process).copied() {
-                masks.insert(child, mask);
-            }
-        }
-        if let Some(mask) =
-            what.strip_prefix("umask(").and_then(|rest| u32::from_str_radix(rest.split(')').next()?, 8).ok())
-        {
-            masks.insert(process.clone(), mask);
-        }
-        if let Some(parts) = call.captures(line).filter(|_| ours.contains(&process)) {
-            let given =
-                u32::from_str_radix(&parts[3], 8).unwrap() & !masks.get(&process).copied().unwrap_or(0);
-            found.push((parts[2].to_owned(), given));
+/// Where a process or thread stands in its log: whether it is pgbackup's own, and its umask.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    is_ours: bool,
+    umask: u32,
+}
+
+/// The logs of `strace -ff`, one for each process and thread: in one log for all, calls made at once are torn in two.
+struct Traces {
+    logs: BTreeMap<String, String>,
+    starts: regex::Regex,
+    makes: regex::Regex,
+}
+
+impl Traces {
+    fn read(folder: &Path) -> Traces {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let process = |path: &Path| path.extension().unwrap().to_str().unwrap().to_owned();
+        Traces {
+            logs: entries.map(|path| (process(&path), fs::read_to_string(&path).unwrap())).collect(),
+            starts: regex::Regex::new(r"^(?:clone3?|v?fork)\(.* = (\d+)$").unwrap(),
+            makes: regex::Regex::new(
+                r#"^(?:openat|open|creat|mkdir|mkdirat|mknod|mknodat)\((?:AT_FDCWD, |\d+, )?"([^"]+)".*?, (0\d+)\) += \d"#,
+            )
+            .unwrap(),
         }
     }
-    found
+
+    /// Every call of pgbackup's own by which something appears in the file system, with the rights that it gave.
+    fn appearances(&self) -> Vec<(String, u32)> {
+        let started: BTreeSet<&str> = self
+            .logs
+            .values()
+            .flat_map(|log| log.lines())
+            .filter_map(|line| Some(self.starts.captures(line)?.get(1)?.as_str()))
+            .collect();
+        let mut found = Vec::new();
+        for first in self.logs.keys().filter(|process| !started.contains(process.as_str())) {
+            self.follow(first, Standing::default(), &mut found);
+        }
+        found
+    }
+
+    fn follow(&self, process: &str, mut standing: Standing, found: &mut Vec<(String, u32)>) {
+        let Some(log) = self.logs.get(process) else { return };
+        for line in log.lines() {
+            if line.starts_with("execve(") && line.ends_with("= 0") {
+                standing.is_ours = line.contains("/bin/pgbackup\"");
+            } else if let Some(rest) = line.strip_prefix("umask(") {
+                let mask = rest.split(')').next().unwrap();
+                standing.umask = u32::from_str_radix(mask, 8).unwrap();
+            } else if let Some(parts) = self.starts.captures(line) {
+                let is_ours = standing.is_ours && line.contains("CLONE_THREAD");
+                self.follow(&parts[1], Standing { is_ours, ..standing }, found);
+            } else if let Some(parts) = self.makes.captures(line).filter(|_| standing.is_ours) {
+                let rights = u32::from_str_radix(&parts[2], 8).unwrap();
+                found.push((parts[1].to_owned(), rights & !standing.umask));
+            }
+        }
+    }
 }
 
 /// A run under strace.
 fn traced(args: &[&str], input: &Path) -> Vec<(String, u32)> {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
     let mut command = Command::new("strace");
-    command.args(["-f", "--seccomp-bpf", "-s", "300", "-o"]).arg(&log);
+    command.args(["-f", "-ff", "--seccomp-bpf", "-s", "300", "-o"]).arg(folder.path().join("log"));
     command.args([
         "-e",
         "trace=openat,open,creat,mkdir,mkdirat,mknod,mknodat,umask,execve,clone,clone3,fork,vfork",
@@ -257,7 +271,7 @@ fn traced(args: &[&str], input: &Path) -> Vec<(String, u32)> {
         .envs(dokku.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.stdin(fs::File::open(input).unwrap()).output().unwrap();
     Run::of(format!("strace dokku {}", args.join(" ")), &output).ok();
-    appearances(&fs::read_to_string(&log).unwrap())
+    Traces::read(folder.path()).appearances()
 }
 
 #[test]
