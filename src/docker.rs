@@ -48,6 +48,8 @@ pub struct ContainerInfo {
     pub image_name: String,
     /// Bytes of `/dev/shm`.
     pub shm_size: u64,
+    /// Its `PATH`; empty without one.
+    pub search_path: String,
 }
 
 /// A container that does one job and goes away.
@@ -118,6 +120,8 @@ impl Docker {
         let parsed: Value = serde_json::from_slice(&output.stdout).context("docker inspect's answer")?;
         let info = &parsed[0];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let env = info["Config"]["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let search_path = env.filter_map(|variable| variable.strip_prefix("PATH=")).next_back();
         Ok(Some(ContainerInfo {
             id: text(&info["Id"]),
             running: info["State"]["Running"].as_bool().unwrap_or(false),
@@ -125,6 +129,7 @@ impl Docker {
             image_id: text(&info["Image"]),
             image_name: text(&info["Config"]["Image"]),
             shm_size: info["HostConfig"]["ShmSize"].as_u64().unwrap_or(0),
+            search_path: search_path.unwrap_or_default().to_owned(),
         }))
     }
 
@@ -293,9 +298,13 @@ pub fn cannot_limit_processors(error: &anyhow::Error) -> bool {
     format!("{error:?}").contains("NanoCPUs can not be set")
 }
 
+/// By name alone, so that no value is on a command line; but for `PATH`, of which docker's client has its own.
 fn with_env<'a>(mut tool: Tool, env: impl Iterator<Item = (&'a str, &'a str)>) -> Tool {
     for (name, value) in env {
-        tool = tool.args(["--env", name]).secret_env(name, value);
+        tool = match name {
+            "PATH" => tool.arg("--env").arg(format!("PATH={value}")),
+            _ => tool.args(["--env", name]).secret_env(name, value),
+        };
     }
     tool
 }

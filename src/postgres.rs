@@ -175,6 +175,15 @@ pub fn psql_command(database: &str) -> Vec<String> {
     command
 }
 
+/// `search_path`, a `PATH`, with the folder of Postgres's own programs first, where a Debian image has it last. Before it
+/// `psql` and its kin are found in `/usr/bin`, and are a perl script there, which takes longer to start than what it looks
+/// for (`pg_wrapper(1)`).
+pub fn tools_first(search_path: &str) -> Option<String> {
+    let is_own = |folder: &&str| folder.contains("/lib/postgresql/") && folder.ends_with("/bin");
+    let (own, others): (Vec<&str>, Vec<&str>) = search_path.split(':').partition(is_own);
+    (!own.is_empty()).then(|| [own, others].concat().join(":"))
+}
+
 /// A quoted identifier.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -365,6 +374,15 @@ pub fn explain(stderr: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn postgres_own_folder_comes_first() {
+        let debian = "/usr/local/bin:/usr/bin:/usr/lib/postgresql/17/bin";
+        assert_eq!(tools_first(debian).unwrap(), "/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin");
+        for other in ["/usr/local/bin:/usr/bin:/bin", ""] {
+            assert_eq!(tools_first(other), None);
+        }
+    }
 
     #[test]
     fn names_cannot_leave_their_quotes() {

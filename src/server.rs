@@ -97,7 +97,8 @@ impl<'a> Server<'a> {
     /// What the connection libraries of the tools are told by their environment. `PGSSLMODE=allow`: plain first (TLS
     /// inside one network namespace only costs time), TLS where the server insists.
     fn env(&self, options: &str, application: &str) -> Vec<(&'static str, String)> {
-        vec![
+        let path = postgres::tools_first(&self.container.search_path).map(|path| ("PATH", path));
+        let variables = [
             ("PGPASSWORD", self.password.clone()),
             ("PGSSLMODE", "allow".to_owned()),
             ("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT.to_owned()),
@@ -105,7 +106,8 @@ impl<'a> Server<'a> {
             ("PGTZ", "UTC".to_owned()),
             ("PGOPTIONS", options.to_owned()),
             ("PGCLIENTENCODING", "UTF8".to_owned()),
-        ]
+        ];
+        variables.into_iter().chain(path).collect()
     }
 
     /// Runs a tool of Postgres inside the server's own container.
