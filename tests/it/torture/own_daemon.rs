@@ -103,6 +103,7 @@ impl Drop for Daemon {
 /// Runs the test of that name in a process whose docker is a new daemon with the image that it needs.
 pub fn run_with_it(test: &str) {
     let folder = PathBuf::from(format!("/var/tmp/pgbackup-dockerd-{}", std::process::id()));
+    let world = folder.with_extension("world");
     fs::create_dir_all(&folder).unwrap();
     start(&folder);
     let daemon = Daemon(folder);
@@ -113,11 +114,12 @@ pub fn run_with_it(test: &str) {
         .args([test, "--exact", "--nocapture"])
         .env("DOCKER_HOST", &host)
         .env(FOLDER, &daemon.0)
-        .env("PGBACKUP_TEST_WORLD", "/var/tmp/pgbackup-own-daemon")
+        .env("PGBACKUP_TEST_WORLD", &world)
         .status()
         .unwrap();
     assert!(ended.success(), "see above");
     drop(daemon);
+    fs::remove_dir_all(world).unwrap();
     // The machine's own was left alone.
     docker(&["version"]).ok();
 }
