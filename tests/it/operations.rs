@@ -142,7 +142,7 @@ fn one_bad_service_does_not_spoil_the_crontab_of_the_others() {
     Command::new("chmod").arg("700").arg(bad.root().join("pgbackup")).status().unwrap();
     // A service's lines go with it.
     let name = good.name.clone();
-    drop(good);
+    good.destroy();
     assert!(!crontab().contains(&name), "{}", crontab());
 }
 

@@ -126,7 +126,7 @@ fn metrics_are_written_whole_for_others_to_read() {
     other.create();
     let name = other.name.clone();
     assert!(fs::read_to_string(&file).unwrap().contains(&name));
-    drop(other);
+    other.destroy();
     assert!(!fs::read_to_string(&file).unwrap().contains(&name), "a service that is gone");
     dokku(&["pgbackup:set", "--global", "prometheus-textfile"]).ok();
     let value = |metric: &str| -> f64 {
