@@ -64,6 +64,8 @@ fn a_gentle_run_has_one_job_and_low_weights_by_flag_and_by_setting() {
         usual.contains("--jobs 2") && !usual.contains("--cpu-shares") && !usual.contains("--cpus"),
         "{usual}"
     );
+    // Postgres's own programs, without the script of the image that looks for them.
+    assert!(usual.contains("--env PATH=/usr/lib/postgresql/17/bin:"), "{usual}");
     let asked = told(&[&create[..], &["--gentle"]].concat());
     assert!(
         asked.contains("--jobs 1") && asked.contains("--cpu-shares 64") && asked.contains("--cpus 0."),
