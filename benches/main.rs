@@ -14,6 +14,9 @@
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/it/bench.rs"]
 mod bench;
+#[allow(dead_code, reason = "tests use it")]
+#[path = "../tests/it/plugins.rs"]
+mod plugins;
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/it/started.rs"]
 mod started;

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::app::App;
-use crate::bench::{Denied, Run, Service, dokku, ssh_command, world};
+use crate::bench::{Run, Service, dokku, ssh_command, world};
+use crate::plugins::Denied;
 
 /// The name of the key of somebody who may not see everything.
 const GUEST: &str = "guest";

@@ -17,6 +17,7 @@ mod import;
 mod offsite;
 mod operations;
 mod outage;
+mod plugins;
 mod practice;
 mod restore;
 mod roundtrip;

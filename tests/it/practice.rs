@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::app::{App, backups};
-use crate::bench::{Denied, Hook, Service, docker, dokku, world};
+use crate::bench::{Service, docker, dokku, world};
+use crate::plugins::{Denied, Hook};
 use crate::started::{Started, until};
 
 fn exists(app: &str) -> (bool, bool) {

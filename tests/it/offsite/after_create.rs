@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::{fill_with_noise, sent_parts, with_input, with_remote};
 use crate::app::{App, backups};
-use crate::bench::{Denied, Hook, dokku_command};
+use crate::bench::dokku_command;
+use crate::plugins::{Denied, Hook};
 use crate::started::{Started, until};
 use crate::store::Fault;
 

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use super::{listed, set_remote, with_input, with_remote};
-use crate::bench::{Denied, Service, dokku, dokku_command};
+use crate::bench::{Service, dokku, dokku_command};
+use crate::plugins::Denied;
 use crate::store::{ACCESS_KEY, SECRET_KEY};
 
 #[test]

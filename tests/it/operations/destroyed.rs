@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::app::backups;
-use crate::bench::{Hook, Service, dokku, mode, world};
+use crate::bench::{Service, dokku, mode, world};
+use crate::plugins::Hook;
 use crate::started::{Started, until};
 
 /// Where they are kept is one folder for all tests, and one of them mounts something there.

@@ -12,7 +12,8 @@ use super::disk::Disk;
 use super::leftovers;
 use super::load::{INVARIANT, Load};
 use super::orders::Order;
-use crate::bench::{Hook, Run, Service, dokku, world};
+use crate::bench::{Run, Service, dokku, world};
+use crate::plugins::Hook;
 use crate::session::Session;
 use crate::started::until;
 
