@@ -78,7 +78,6 @@ impl Remote {
             Failure::failed(format!("the remote {} cannot be used: {why}", place.address))
                 .hint("set it again: dokku pgbackup:remote-set <service>|--global <address>")
         })?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (store, prefix): (Arc<dyn ObjectStore>, Path) = match &address {
             Address::S3 { bucket, prefix } => (
                 Arc::new(s3(place, bucket, patience)?),
@@ -86,6 +85,8 @@ impl Remote {
             ),
             Address::Folder(folder) => (Arc::new(mounted(place, folder, patience)?), Path::default()),
         };
+        // Its threads come after the umask of `mounted`.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Remote {
             store,
             prefix,

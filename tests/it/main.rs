@@ -27,4 +27,5 @@ mod started;
 mod store;
 mod tables;
 mod torture;
+mod traces;
 mod verify;
